@@ -1,0 +1,1 @@
+//! How a backend proves to Azure IoT Hub who it is: Microsoft Entra credentials, SAS, connection strings.

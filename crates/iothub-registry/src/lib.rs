@@ -1,0 +1,1 @@
+//! RegistryClient for Azure IoT Hub: device and module identities, twins, queries, configurations.

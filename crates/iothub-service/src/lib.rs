@@ -1,0 +1,1 @@
+//! ServiceClient for Azure IoT Hub: cloud-to-device messages, feedback, direct methods.

@@ -1,0 +1,1 @@
+//! The service side of Azure IoT Hub: all clients under one roof.
