@@ -1,0 +1,158 @@
+//! Microsoft's own SDKs against the emulator: what each script in `xtask/interop` prints is one line a check.
+//!
+//! These SDKs dial the ports 443 and 5671 whatever they are told, so the emulator has to be allowed to bind them.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use crate::cargo::{cargo, root, step};
+
+/// The languages, and how a script of each is run.
+const LANGUAGES: &[(&str, &str)] = &[("python", "py"), ("node", "js")];
+
+/// Sets the SDKs up, starts the emulator, and runs the scripts whose name holds one of `names`, or all.
+pub(crate) fn run(names: &[&str]) -> Result<(), String> {
+    let work = root().join("target/interop");
+    fs::create_dir_all(&work).map_err(|error| format!("{}: {error}", work.display()))?;
+    set_up_python(&work)?;
+    set_up_node(&work)?;
+    step(&mut cargo(&["build", "--package", "iothub-emulator"]))?;
+    let mut failed = Vec::new();
+    for (language, extension) in LANGUAGES {
+        for script in scripts(language, extension)? {
+            let name = format!("{language}/{}", script.file_stem().unwrap_or_default().to_string_lossy());
+            if !names.is_empty() && !names.iter().any(|wanted| name.contains(wanted)) {
+                continue;
+            }
+            // An emulator for each script: no script can lean on what another left behind.
+            let hub = Hub::start(&work)?;
+            if let Err(error) = run_script(&work, language, &script, &hub) {
+                eprintln!("{error}");
+                failed.push(name);
+            }
+        }
+    }
+    if failed.is_empty() { Ok(()) } else { Err(format!("interop failed: {}", failed.join(", "))) }
+}
+
+fn run_script(work: &Path, language: &str, script: &Path, hub: &Hub) -> Result<(), String> {
+    let mut command = match language {
+        "python" => {
+            trust_in_python(work, &hub.root_certificate)?;
+            let mut python = Command::new(work.join("venv/bin/python"));
+            python.env("REQUESTS_CA_BUNDLE", work.join("roots.pem"));
+            python
+        }
+        _ => {
+            let mut node = Command::new("node");
+            node.env("NODE_EXTRA_CA_CERTS", &hub.root_certificate).env("NODE_PATH", work.join("node_modules"));
+            node
+        }
+    };
+    step(command.arg(script).env("IOTHUB_READY", &hub.ready).current_dir(root()))
+}
+
+/// Every script of a language but the module that they share.
+fn scripts(language: &str, extension: &str) -> Result<Vec<PathBuf>, String> {
+    let folder = root().join("xtask/interop").join(language);
+    let entries = fs::read_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let mut scripts: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|found| found == extension))
+        .filter(|path| path.file_stem().is_some_and(|stem| stem != "hub"))
+        .collect();
+    scripts.sort();
+    Ok(scripts)
+}
+
+fn set_up_python(work: &Path) -> Result<(), String> {
+    let requirements = root().join("xtask/interop/python/requirements.txt");
+    once(work, "python", &requirements, || {
+        let environment = work.join("venv");
+        step(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment))?;
+        step(Command::new(environment.join("bin/pip")).args(["install", "--quiet", "--requirement"]).arg(&requirements))
+    })
+}
+
+fn set_up_node(work: &Path) -> Result<(), String> {
+    let folder = root().join("xtask/interop/node");
+    let lock = folder.join("package-lock.json");
+    once(work, "node", &lock, || {
+        for file in ["package.json", "package-lock.json"] {
+            fs::copy(folder.join(file), work.join(file)).map_err(|error| format!("{file}: {error}"))?;
+        }
+        step(Command::new("npm").args(["ci", "--no-audit", "--no-fund", "--loglevel=error"]).current_dir(work))
+    })
+}
+
+/// Runs `set_up` unless it ran before for the same pinned versions.
+fn once(work: &Path, what: &str, pins: &Path, set_up: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
+    let pinned = fs::read_to_string(pins).map_err(|error| format!("{}: {error}", pins.display()))?;
+    let mark = work.join(format!("{what}.installed"));
+    if fs::read_to_string(&mark).is_ok_and(|installed| installed == pinned) {
+        return Ok(());
+    }
+    set_up()?;
+    fs::write(&mark, pinned).map_err(|error| format!("{}: {error}", mark.display()))
+}
+
+/// Adds the emulator's root to the roots of the virtual environment: uamqp reads no environment variable, only the
+/// bundle of the package certifi.
+fn trust_in_python(work: &Path, root_certificate: &Path) -> Result<(), String> {
+    let python = work.join("venv/bin/python");
+    let output = Command::new(&python)
+        .args(["-c", "import certifi; print(certifi.where())"])
+        .output()
+        .map_err(|error| format!("{}: {error}", python.display()))?;
+    let bundle = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
+    let original = work.join("certifi.pem");
+    let read = |path: &Path| fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()));
+    let write = |path: &Path, text: &str| fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()));
+    if !original.exists() {
+        write(&original, &read(&bundle)?)?;
+    }
+    let roots = format!("{}\n{}", read(&original)?, read(root_certificate)?);
+    write(&bundle, &roots)?;
+    write(&work.join("roots.pem"), &roots)
+}
+
+/// A running emulator; it ends with this value.
+struct Hub {
+    process: Child,
+    ready: String,
+    root_certificate: PathBuf,
+}
+
+impl Hub {
+    fn start(work: &Path) -> Result<Self, String> {
+        let data = work.join("hub");
+        let _ = fs::remove_dir_all(&data);
+        let log = fs::File::create(work.join("emulator.log")).map_err(|error| error.to_string())?;
+        let mut process = Command::new(root().join("target/debug/iothub-emulator"))
+            .args(["--host", "localhost", "--https-port", "443", "--amqps-port", "5671", "--data-dir"])
+            .arg(&data)
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .map_err(|error| format!("iothub-emulator: {error}"))?;
+        let mut ready = String::new();
+        let stdout = process.stdout.take().expect("it was piped");
+        BufReader::new(stdout).read_line(&mut ready).map_err(|error| format!("iothub-emulator: {error}"))?;
+        let log = work.join("emulator.log");
+        let line: serde_json::Value = serde_json::from_str(&ready)
+            .map_err(|_| format!("the emulator did not come up (may it bind 443 and 5671?): see {}", log.display()))?;
+        let root_certificate = PathBuf::from(line["caFile"].as_str().unwrap_or_default());
+        Ok(Self { process, ready: ready.trim().to_owned(), root_certificate })
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
