@@ -1,6 +1,6 @@
 //! The seam behind which an AMQP 1.0 implementation stands.
 //!
-//! A transport brings connections, links and messages ([`AmqpTransport`] and the three traits it leads to). Everything
+//! A transport brings connections, links and messages ([`AmqpTransport`] and the traits it leads to). Everything
 //! that makes them a hub's, put-token and its renewal, reconnection, deadlines, is written once above the seam and is
 //! not a transport's concern. No type of any AMQP engine appears here.
 
@@ -14,7 +14,7 @@ pub use cbs_token::{CbsToken, CbsTokenKind, CbsTokenSource};
 pub use error::{AmqpCondition, AmqpError, AmqpScope};
 pub use message::{AmqpBody, AmqpMessage};
 pub use transport::{
-    AmqpConnection, AmqpDelivery, AmqpReceiver, AmqpSender, AmqpTransport, DeliveryTag, Outcome, Receipt, ReceiverLink,
-    SenderLink, Settlement,
+    AmqpConnection, AmqpDelivery, AmqpReceiver, AmqpSender, AmqpSettler, AmqpTransport, DeliveryTag, Outcome, Receipt,
+    ReceiverLink, SenderLink, Settlement,
 };
 pub use value::AmqpValue;

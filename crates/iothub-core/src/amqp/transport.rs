@@ -2,6 +2,7 @@ use std::{
     fmt::{self, Debug},
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -31,7 +32,11 @@ pub trait AmqpTransport: Debug + Send + Sync {
 /// An open connection. Dropping it closes the socket.
 #[async_trait]
 pub trait AmqpConnection: Debug + Send + Sync {
-    /// Attaches a sender. A refusal of the peer, in the attach or at once after it, is an error here.
+    /// Attaches a sender, on a session of its own, so that whatever ends it can be mended by attaching anew.
+    ///
+    /// # Errors
+    ///
+    /// A refusal of the peer, in the attach or at once after it, with the peer's condition in an [`AmqpError`].
     async fn sender(&self, link: SenderLink) -> Result<Box<dyn AmqpSender>>;
 
     /// Attaches a receiver, likewise.
@@ -91,7 +96,20 @@ pub trait AmqpReceiver: Debug + Send + Sync {
     /// The link, its session or the connection ended.
     async fn recv(&mut self) -> Result<AmqpDelivery>;
 
-    /// Settles a delivery of this receiver, and waits until that is on its way.
+    /// What settles the deliveries of this receiver, also while [`recv`](Self::recv) waits. It does not keep the link
+    /// attached.
+    fn settler(&self) -> Arc<dyn AmqpSettler>;
+}
+
+/// Settles the deliveries of one receiver.
+#[async_trait]
+pub trait AmqpSettler: Debug + Send + Sync {
+    /// Settles a delivery, and waits until that is on its way.
+    ///
+    /// # Errors
+    ///
+    /// The link has ended, so that the peer will deliver the message again; or the delivery is not one of this link, or
+    /// was settled before.
     async fn settle(&self, tag: &DeliveryTag, settlement: Settlement) -> Result<()>;
 }
 
