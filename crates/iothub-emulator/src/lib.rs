@@ -1,1 +1,22 @@
-//! A local Azure IoT hub in one process that speaks the real protocols, for tests and laptops.
+#![doc = include_str!("../README.md")]
+
+mod device;
+mod emulator;
+mod http;
+mod hub;
+mod options;
+mod stop;
+mod tls;
+
+pub use device::{Device, ReceivedMessage};
+pub use emulator::Emulator;
+pub use hub::{
+    c2d::{Ack, C2dMessage},
+    clock::Clock,
+    faults::Faults,
+    grant::Principal,
+    journal::{Door, Entry, Event, Journal, Operation},
+    queue::Outcome,
+    target::Target,
+};
+pub use options::EmulatorOptions;

@@ -1,0 +1,229 @@
+use std::{fmt, fs, future::Future, net::SocketAddr, path::PathBuf, time::Duration};
+
+use azure_core::error::{ErrorKind, ResultExt};
+use iothub_core::{HubHost, Result};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tracing::{Instrument, debug, info_span, warn};
+
+use crate::{
+    Device, EmulatorOptions, http,
+    hub::{Clock, Faults, Hub, Journal, Target, policy},
+    stop::{Stop, Stopper},
+    tls::CertificateAuthority,
+};
+
+/// A hub in this process, on real sockets with real TLS.
+///
+/// It ends with this value: dropping it closes every connection at once, [`shutdown`](Self::shutdown) lets requests
+/// under way finish.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> iothub_core::Result<()> {
+/// use iothub_emulator::{Emulator, EmulatorOptions};
+///
+/// let emulator = Emulator::start(EmulatorOptions::default()).await?;
+/// let text = emulator.connection_string("service").unwrap_or_default();
+/// assert!(text.starts_with("HostName=localhost:"));
+/// assert!(emulator.root_certificate().starts_with("-----BEGIN CERTIFICATE-----"));
+/// emulator.shutdown().await;
+/// # Ok(()) }
+/// ```
+pub struct Emulator {
+    hub: Hub,
+    host: HubHost,
+    root_certificate: String,
+    data_dir: Option<PathBuf>,
+    stopping: Stopper,
+    doors: JoinSet<()>,
+}
+
+impl Emulator {
+    /// Starts a hub and returns when every door is open.
+    ///
+    /// # Errors
+    ///
+    /// An option cannot be right, a port is taken or not allowed, or the data directory cannot be read and written.
+    pub async fn start(options: EmulatorOptions) -> Result<Self> {
+        options.check()?;
+        let data_dir = options.data_dir.as_deref();
+        if let Some(directory) = data_dir {
+            fs::create_dir_all(directory)
+                .with_context_fn(ErrorKind::Io, || format!("making {}", directory.display()))?;
+        }
+        let authority = match data_dir {
+            Some(directory) => CertificateAuthority::in_directory(directory)?,
+            None => CertificateAuthority::generate()?,
+        };
+        let https = listen(&options, options.https_port, "https_port").await?;
+        let amqps = listen(&options, options.amqps_port, "amqps_port").await?;
+        let host: HubHost = format!("{}:{}", options.host, port(&https)?).parse()?;
+        let host = host.with_amqps_port(port(&amqps)?);
+        let hub = Hub::new(names(host.name()), policy::load_or_generate(data_dir)?);
+
+        let stopping = Stopper::new();
+        let mut doors = JoinSet::new();
+        let tls = TlsAcceptor::from(authority.server_config(host.name(), &[b"h2", b"http/1.1"])?);
+        let inside = hub.clone();
+        doors.spawn(accept(https, tls, stopping.listener(), move |stream, stop| {
+            http::serve(stream, inside.clone(), stop)
+        }));
+        let tls = TlsAcceptor::from(authority.server_config(host.name(), &[])?);
+        // The AMQP engine takes the stream here: `amqp::serve(stream, hub, Door::Amqp, stop)`.
+        doors.spawn(accept(amqps, tls, stopping.listener(), |stream, _| async {
+            drop(stream)
+        }));
+        Ok(Self {
+            hub,
+            host,
+            root_certificate: authority.certificate_pem().to_owned(),
+            data_dir: options.data_dir,
+            stopping,
+            doors,
+        })
+    }
+
+    /// Where clients find the hub: its name and both ports.
+    pub fn host(&self) -> &HubHost {
+        &self.host
+    }
+
+    /// The certificate of the authority that signed every certificate of this emulator, in PEM.
+    pub fn root_certificate(&self) -> &str {
+        &self.root_certificate
+    }
+
+    /// Where the root certificate lies, if there is a data directory.
+    pub fn root_certificate_file(&self) -> Option<PathBuf> {
+        Some(self.data_dir.as_deref()?.join("ca.pem"))
+    }
+
+    /// The connection string of a shared access policy: `iothubowner`, `service`, `device`, `registryRead` or
+    /// `registryReadWrite`. `None` if there is no such policy.
+    ///
+    /// It holds a key. The port of HTTPS stands behind the host name unless it is 443.
+    pub fn connection_string(&self, policy: &str) -> Option<String> {
+        let policy = self.hub.policies().iter().find(|known| known.name == policy)?;
+        let (name, key) = (&policy.name, policy.primary.to_base64());
+        Some(format!(
+            "HostName={};SharedAccessKeyName={name};SharedAccessKey={key}",
+            self.host
+        ))
+    }
+
+    /// A device in this process. Its identity may be there already or come later.
+    ///
+    /// # Errors
+    ///
+    /// `id` is not the id of a device.
+    pub fn device(&self, id: &str) -> Result<Device> {
+        Ok(Device::new(self.hub.clone(), Target::Device(id.parse()?)))
+    }
+
+    /// What happened in the hub.
+    pub fn journal(&self) -> &Journal {
+        self.hub.journal()
+    }
+
+    /// The hub's clock, to be turned.
+    pub fn clock(&self) -> &Clock {
+        self.hub.clock()
+    }
+
+    /// What shall go wrong.
+    pub fn faults(&self) -> &Faults {
+        self.hub.faults()
+    }
+
+    /// Stops accepting, gives requests under way five seconds to finish, and closes what is still open then.
+    pub async fn shutdown(mut self) {
+        self.stopping.stop();
+        let finished = async { while self.doors.join_next().await.is_some() {} };
+        if tokio::time::timeout(GRACE, finished).await.is_err() {
+            debug!("connections that were still open after {GRACE:?} are closed");
+        }
+    }
+}
+
+impl fmt::Debug for Emulator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Emulator")
+            .field("host", &self.host)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Takes connections until the emulator stops, then waits for those it has.
+///
+/// Dropping this future drops the connections with it.
+async fn accept<S, F>(listener: TcpListener, tls: TlsAcceptor, stop: Stop, serve: S)
+where
+    S: Fn(TlsStream<TcpStream>, Stop) -> F + Clone + Send + 'static,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let mut connections = JoinSet::new();
+    loop {
+        let (stream, peer) = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok(connection) => connection,
+                Err(error) => {
+                    // Out of file descriptors, mostly: taking a breath is all that helps.
+                    warn!(%error, "accepting a connection");
+                    tokio::time::sleep(BREATH).await;
+                    continue;
+                }
+            },
+            Some(_) = connections.join_next() => continue,
+            () = stop.requested() => break,
+        };
+        let span = info_span!("connection", %peer);
+        let _ = stream.set_nodelay(true);
+        let handshake = tokio::time::timeout(HANDSHAKE, tls.accept(stream));
+        let (serve, stop) = (serve.clone(), stop.clone());
+        let connection = async move {
+            match handshake.await {
+                Ok(Ok(stream)) => serve(stream, stop).await,
+                Ok(Err(error)) => debug!(%error, "the TLS handshake failed"),
+                Err(_) => debug!("the TLS handshake took too long"),
+            }
+        };
+        connections.spawn(connection.instrument(span));
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}
+
+async fn listen(options: &EmulatorOptions, port: u16, option: &str) -> Result<TcpListener> {
+    let address = SocketAddr::new(options.bind, port);
+    TcpListener::bind(address).await.with_context_fn(ErrorKind::Io, || {
+        format!("listening on {address}; {option} names another port, 0 any free one")
+    })
+}
+
+fn port(listener: &TcpListener) -> Result<u16> {
+    let address = listener
+        .local_addr()
+        .with_context(ErrorKind::Io, "asking for the address of a listener")?;
+    Ok(address.port())
+}
+
+/// The names that a signature may be for: the hub's own first.
+fn names(host: &str) -> Vec<String> {
+    let mut names = vec![host.to_ascii_lowercase()];
+    for name in ["localhost", "127.0.0.1", "[::1]"] {
+        if host != name {
+            names.push(name.to_owned());
+        }
+    }
+    names
+}
+
+const GRACE: Duration = Duration::from_secs(5);
+const HANDSHAKE: Duration = Duration::from_secs(10);
+const BREATH: Duration = Duration::from_millis(50);

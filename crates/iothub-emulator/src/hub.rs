@@ -1,0 +1,158 @@
+//! The engine: everything that is decided about a hub is decided here, and nothing in here knows a socket.
+
+pub(crate) mod authentication;
+pub(crate) mod c2d;
+pub(crate) mod clock;
+pub(crate) mod failure;
+pub(crate) mod faults;
+pub(crate) mod grant;
+mod identities;
+pub(crate) mod journal;
+pub(crate) mod policy;
+pub(crate) mod queue;
+pub(crate) mod registry;
+pub(crate) mod sas;
+pub(crate) mod target;
+pub(crate) mod twin;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
+
+use time::OffsetDateTime;
+use tokio::sync::Notify;
+
+pub(crate) use self::{
+    c2d::{Ack, C2dMessage},
+    clock::Clock,
+    failure::Failure,
+    faults::Faults,
+    grant::{DataAction, Grant, Principal, Rights},
+    journal::{Door, Event, Journal},
+    policy::SharedAccessPolicy,
+    queue::{Locked, Outcome},
+    target::Target,
+};
+use self::{registry::Registry, sas::SasToken};
+
+/// A hub: its registry, queues, clock and journal. Clones are handles to the same hub.
+#[derive(Clone)]
+pub(crate) struct Hub(Arc<Inner>);
+
+struct Inner {
+    /// The names a token may be signed for, in lower case; the first is the hub's own.
+    names: Vec<String>,
+    policies: Vec<SharedAccessPolicy>,
+    clock: Clock,
+    journal: Journal,
+    faults: Faults,
+    bearer: OnceLock<Box<dyn VerifyBearer>>,
+    registry: RwLock<Registry>,
+    arrivals: Mutex<HashMap<Target, Arc<Notify>>>,
+}
+
+/// Decides what the bearer of a JWT may do.
+pub(crate) trait VerifyBearer: Send + Sync {
+    /// `jwt` is the token alone, without the word `Bearer`.
+    fn verify(&self, jwt: &str, now: OffsetDateTime) -> Result<Grant, Failure>;
+}
+
+impl Hub {
+    pub(crate) fn new(names: Vec<String>, policies: Vec<SharedAccessPolicy>) -> Self {
+        let clock = Clock::default();
+        Self(Arc::new(Inner {
+            names,
+            policies,
+            journal: Journal::new(clock.clone()),
+            clock,
+            faults: Faults::default(),
+            bearer: OnceLock::new(),
+            registry: RwLock::default(),
+            arrivals: Mutex::default(),
+        }))
+    }
+
+    /// Says who verifies JWTs. Until then, and after the first time, nothing changes.
+    pub(crate) fn verify_bearer_with(&self, verifier: Box<dyn VerifyBearer>) {
+        // A second verifier would be a second opinion on who may do what; the first one stays.
+        let _ = self.0.bearer.set(verifier);
+    }
+
+    /// The hub's own host name, in lower case and without a port.
+    pub(crate) fn name(&self) -> &str {
+        self.0.names.first().map_or("", String::as_str)
+    }
+
+    pub(crate) fn policies(&self) -> &[SharedAccessPolicy] {
+        &self.0.policies
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.0.clock
+    }
+
+    pub(crate) fn journal(&self) -> &Journal {
+        &self.0.journal
+    }
+
+    pub(crate) fn faults(&self) -> &Faults {
+        &self.0.faults
+    }
+
+    /// Who is asking, from an `Authorization` header or the body of a put-token request: `Bearer …` or
+    /// `SharedAccessSignature …`.
+    pub(crate) fn authorize(&self, credential: &str) -> Result<Grant, Failure> {
+        let (scheme, rest) = credential.split_once(' ').unwrap_or((credential, ""));
+        match scheme {
+            _ if scheme.eq_ignore_ascii_case("bearer") => self.authorize_bearer(rest.trim()),
+            _ if scheme.eq_ignore_ascii_case(SasToken::SCHEME) => self.authorize_sas(credential),
+            _ => {
+                let failure = Failure::unauthorized("expected SharedAccessSignature or Bearer");
+                self.journal().record(Event::refused(&failure));
+                Err(failure)
+            }
+        }
+    }
+
+    /// Checks a whole `SharedAccessSignature sr=…&sig=…&se=…` text.
+    pub(crate) fn authorize_sas(&self, token: &str) -> Result<Grant, Failure> {
+        let verdict = SasToken::parse(token).and_then(|token| token.verify(self));
+        self.remember(verdict)
+    }
+
+    /// Checks a JWT of Microsoft Entra ID, or of the emulator's own token endpoint.
+    pub(crate) fn authorize_bearer(&self, jwt: &str) -> Result<Grant, Failure> {
+        let verdict = match self.0.bearer.get() {
+            Some(verifier) => verifier.verify(jwt, self.clock().now()),
+            None => Err(Failure::unauthorized("this hub trusts no issuer of bearer tokens")),
+        };
+        self.remember(verdict)
+    }
+
+    fn remember(&self, verdict: Result<Grant, Failure>) -> Result<Grant, Failure> {
+        self.journal().record(match &verdict {
+            Ok(grant) => Event::Authorized {
+                principal: grant.principal().clone(),
+            },
+            Err(failure) => Event::refused(failure),
+        });
+        verdict
+    }
+
+    fn names(&self) -> &[String] {
+        &self.0.names
+    }
+
+    fn registry(&self) -> RwLockReadGuard<'_, Registry> {
+        self.0.registry.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn registry_mut(&self) -> RwLockWriteGuard<'_, Registry> {
+        self.0.registry.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn arrivals(&self) -> MutexGuard<'_, HashMap<Target, Arc<Notify>>> {
+        self.0.arrivals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,216 @@
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use iothub_core::HubErrorCode;
+use time::OffsetDateTime;
+use tokio::sync::watch;
+
+use super::{Clock, Failure, Outcome, Principal, Target};
+
+/// What happened in the hub, in order.
+///
+/// A client that says it sent a message once is believed when the journal says so too: it counts what was executed,
+/// not what was answered. The newest 100 000 entries are kept. Clones are handles to the same journal.
+#[derive(Clone)]
+pub struct Journal {
+    entries: Arc<Mutex<Entries>>,
+    written: Arc<watch::Sender<u64>>,
+    clock: Clock,
+}
+
+#[derive(Default)]
+struct Entries {
+    kept: VecDeque<Entry>,
+    count: u64,
+}
+
+/// One line of the [`Journal`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// The first entry of a hub has number 1.
+    pub number: u64,
+    /// The hub's time.
+    pub at: OffsetDateTime,
+    /// What happened.
+    pub event: Event,
+}
+
+/// What an [`Entry`] is about.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A door answered a request, or dropped it, which is status 0.
+    Request {
+        /// Where it came in.
+        door: Door,
+        /// Method and path, such as `GET /devices/lamp`.
+        operation: String,
+        /// The status of the answer.
+        status: u16,
+    },
+    /// Somebody showed a token that holds.
+    Authorized {
+        /// Who.
+        principal: Principal,
+    },
+    /// The hub said no.
+    Refused {
+        /// The hub's code for it.
+        code: HubErrorCode,
+        /// Why.
+        message: String,
+    },
+    /// The hub changed something. A request that changes one thing leaves one such entry, however often it is answered.
+    Executed {
+        /// What was done.
+        operation: Operation,
+        /// To what: the id of a device, `device/module`, or the id of a configuration.
+        on: String,
+    },
+    /// A cloud-to-device message was accepted.
+    Queued {
+        /// Whom it is for.
+        target: Target,
+        /// Its number in the queue of that target.
+        sequence: u64,
+        /// The sender's id for it.
+        message_id: Option<String>,
+    },
+    /// A cloud-to-device message was handed to its device.
+    Delivered {
+        /// Who has it now.
+        target: Target,
+        /// Its number in the queue of that target.
+        sequence: u64,
+        /// The sender's id for it.
+        message_id: Option<String>,
+    },
+    /// A cloud-to-device message came to an end, or went back to wait.
+    Settled {
+        /// Whose it was.
+        target: Target,
+        /// Its number in the queue of that target.
+        sequence: u64,
+        /// What became of it.
+        outcome: Outcome,
+    },
+    /// A fault that somebody asked for happened.
+    Fault {
+        /// Its name.
+        name: &'static str,
+    },
+}
+
+/// A change that the hub made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Operation {
+    /// An identity was created.
+    Create,
+    /// An identity was replaced.
+    Update,
+    /// An identity was deleted.
+    Delete,
+    /// Tags or desired properties were written.
+    UpdateTwin,
+}
+
+/// Where requests come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Door {
+    /// HTTPS.
+    Http,
+    /// AMQP over TLS.
+    Amqp,
+    /// AMQP over WebSocket.
+    AmqpWebSocket,
+    /// The token endpoint.
+    Entra,
+}
+
+impl Journal {
+    pub(crate) fn new(clock: Clock) -> Self {
+        Self {
+            entries: Arc::default(),
+            written: Arc::new(watch::Sender::new(0)),
+            clock,
+        }
+    }
+
+    pub(crate) fn record(&self, event: Event) {
+        let at = self.clock.now();
+        let number = {
+            let mut entries = self.lock();
+            entries.count += 1;
+            if entries.kept.len() == CAPACITY {
+                entries.kept.pop_front();
+            }
+            let number = entries.count;
+            entries.kept.push_back(Entry { number, at, event });
+            number
+        };
+        self.written.send_if_modified(|last| {
+            let newer = number > *last;
+            *last = number.max(*last);
+            newer
+        });
+    }
+
+    /// What is kept, oldest first.
+    pub fn entries(&self) -> Vec<Entry> {
+        self.lock().kept.iter().cloned().collect()
+    }
+
+    /// How many of the events that are kept are like this.
+    pub fn count(&self, like: impl Fn(&Event) -> bool) -> usize {
+        self.lock().kept.iter().filter(|entry| like(&entry.event)).count()
+    }
+
+    /// Returns the first event like this, or waits until one happens.
+    pub async fn wait_for(&self, like: impl Fn(&Event) -> bool) -> Entry {
+        let mut written = self.written.subscribe();
+        let mut seen = 0;
+        loop {
+            written.mark_unchanged();
+            {
+                let entries = self.lock();
+                let mut new = entries.kept.iter().filter(|entry| entry.number > seen);
+                if let Some(entry) = new.find(|entry| like(&entry.event)) {
+                    return entry.clone();
+                }
+                seen = entries.count;
+            }
+            if written.changed().await.is_err() {
+                // The sender lives as long as `self` does.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Entries> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Journal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Journal")
+            .field("count", &self.lock().count)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Event {
+    pub(crate) fn refused(failure: &Failure) -> Self {
+        Self::Refused {
+            code: failure.code.clone(),
+            message: failure.message.clone(),
+        }
+    }
+}
+
+const CAPACITY: usize = 100_000;

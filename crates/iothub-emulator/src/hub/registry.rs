@@ -1,0 +1,160 @@
+use std::collections::BTreeMap;
+
+use iothub_core::HubErrorCode;
+use time::OffsetDateTime;
+
+use super::{
+    Failure, Target,
+    authentication::{Authentication, Key},
+    queue::Queue,
+    twin::Twin,
+};
+
+/// Everything that the hub knows about its devices, in the order of their ids.
+///
+/// A record is small because there may be a million: documents are kept as compact text, and what only a few devices
+/// have is behind an `Option<Box<_>>`.
+#[derive(Debug, Default)]
+pub(crate) struct Registry {
+    pub(crate) devices: BTreeMap<Box<str>, Device>,
+    last_generation: u64,
+    last_etag: u64,
+}
+
+/// A device: its identity, its status, and the modules on it.
+#[derive(Debug)]
+pub(crate) struct Device {
+    pub(crate) identity: Identity,
+    pub(crate) status: Status,
+    pub(crate) edge: bool,
+    pub(crate) scope: Option<Box<str>>,
+    pub(crate) parents: Box<[Box<str>]>,
+    pub(crate) modules: BTreeMap<Box<str>, Module>,
+}
+
+/// A module on a device.
+#[derive(Debug)]
+pub(crate) struct Module {
+    pub(crate) identity: Identity,
+    pub(crate) managed_by: Option<Box<str>>,
+}
+
+/// What devices and modules have in common.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    pub(crate) generation: u64,
+    pub(crate) etag: u64,
+    pub(crate) authentication: Authentication,
+    pub(crate) connection: Connection,
+    pub(crate) twin: Twin,
+    pub(crate) queue: Option<Box<Queue>>,
+}
+
+/// Whether a device may connect, since when, and why.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Status {
+    pub(crate) disabled: bool,
+    pub(crate) reason: Option<Box<str>>,
+    pub(crate) updated: Option<OffsetDateTime>,
+}
+
+/// Whether a device or module is connected, and when it was last heard of.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Connection {
+    pub(crate) connected: bool,
+    pub(crate) updated: Option<OffsetDateTime>,
+    pub(crate) last_activity: Option<OffsetDateTime>,
+}
+
+impl Registry {
+    /// A generation that no identity had before: .NET ticks, as the service has them.
+    pub(crate) fn next_generation(&mut self, now: OffsetDateTime) -> u64 {
+        let ticks = (now - time::macros::datetime!(0001-01-01 00:00 UTC)).whole_nanoseconds() / 100;
+        self.last_generation = u64::try_from(ticks).unwrap_or(0).max(self.last_generation + 1);
+        self.last_generation
+    }
+
+    /// A tag that no identity had before, so that the tag of a deleted one never fits its successor.
+    pub(crate) fn next_etag(&mut self) -> u64 {
+        self.last_etag += 1;
+        self.last_etag
+    }
+
+    pub(crate) fn device(&self, id: &str) -> Result<&Device, Failure> {
+        self.devices.get(id).ok_or_else(|| Failure::device_not_found(id))
+    }
+
+    pub(crate) fn device_mut(&mut self, id: &str) -> Result<&mut Device, Failure> {
+        self.devices.get_mut(id).ok_or_else(|| Failure::device_not_found(id))
+    }
+
+    pub(crate) fn identity(&self, target: &Target) -> Result<&Identity, Failure> {
+        let device = self.device(target.device())?;
+        match target.module() {
+            None => Ok(&device.identity),
+            Some(module) => match device.modules.get(module) {
+                Some(module) => Ok(&module.identity),
+                None => Err(module_not_found(target)),
+            },
+        }
+    }
+
+    pub(crate) fn identity_mut(&mut self, target: &Target) -> Result<&mut Identity, Failure> {
+        let device = self.device_mut(target.device())?;
+        match target.module() {
+            None => Ok(&mut device.identity),
+            Some(module) => match device.modules.get_mut(module) {
+                Some(module) => Ok(&mut module.identity),
+                None => Err(module_not_found(target)),
+            },
+        }
+    }
+
+    /// The keys that an enabled device or module signs with.
+    pub(crate) fn keys_of(&self, target: &Target) -> Option<[Key; 2]> {
+        if self.device(target.device()).ok()?.status.disabled {
+            return None;
+        }
+        match &self.identity(target).ok()?.authentication {
+            Authentication::Sas(keys) => Some((**keys).clone()),
+            _ => None,
+        }
+    }
+
+    /// The queue of a device that exists, made if it has none.
+    pub(crate) fn queue(&mut self, target: &Target) -> Result<&mut Queue, Failure> {
+        Ok(self.identity_mut(target)?.queue.get_or_insert_default())
+    }
+
+    /// The queue of a device that may be sent to.
+    pub(crate) fn open_queue(&mut self, target: &Target) -> Result<&mut Queue, Failure> {
+        if self.device(target.device())?.status.disabled {
+            let text = format!("device {} is disabled", target.device());
+            return Err(Failure::new(HubErrorCode::DeviceDisabled, text));
+        }
+        self.queue(target)
+    }
+}
+
+impl Identity {
+    pub(crate) fn new(generation: u64, etag: u64, authentication: Authentication) -> Self {
+        Self {
+            generation,
+            etag,
+            authentication,
+            connection: Connection::default(),
+            twin: Twin::default(),
+            queue: None,
+        }
+    }
+
+    /// How many messages wait for it or are locked by it.
+    pub(crate) fn message_count(&self) -> usize {
+        self.queue.as_ref().map_or(0, |queue| queue.len())
+    }
+}
+
+fn module_not_found(target: &Target) -> Failure {
+    let text = format!("module {target} not registered");
+    Failure::new(HubErrorCode::ModuleNotFound, text)
+}

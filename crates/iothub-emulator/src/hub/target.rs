@@ -1,0 +1,65 @@
+use std::fmt;
+
+use iothub_core::{DeviceId, ModuleId};
+
+use super::Failure;
+
+/// Whom a message, a method or a twin is for: a device, or a module on one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Target {
+    /// A device.
+    Device(DeviceId),
+    /// A module on a device.
+    Module(ModuleId),
+}
+
+impl Target {
+    pub(crate) fn parse(device: &str, module: Option<&str>) -> Result<Self, Failure> {
+        let device = device
+            .parse::<DeviceId>()
+            .map_err(|error| Failure::argument(error.to_string()))?;
+        match module {
+            None => Ok(Self::Device(device)),
+            Some(module) => ModuleId::new(device, module)
+                .map(Self::Module)
+                .map_err(|error| Failure::argument(error.to_string())),
+        }
+    }
+
+    /// The id of the device, or of the device that the module runs on.
+    pub fn device(&self) -> &str {
+        match self {
+            Self::Device(device) => device.as_str(),
+            Self::Module(module) => module.device().as_str(),
+        }
+    }
+
+    /// The module's own name, if it is one.
+    pub fn module(&self) -> Option<&str> {
+        match self {
+            Self::Device(_) => None,
+            Self::Module(module) => Some(module.module()),
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Device(device) => device.fmt(f),
+            Self::Module(module) => module.fmt(f),
+        }
+    }
+}
+
+impl From<DeviceId> for Target {
+    fn from(device: DeviceId) -> Self {
+        Self::Device(device)
+    }
+}
+
+impl From<ModuleId> for Target {
+    fn from(module: ModuleId) -> Self {
+        Self::Module(module)
+    }
+}

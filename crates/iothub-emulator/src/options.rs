@@ -1,0 +1,111 @@
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+};
+
+use azure_core::error::ErrorKind;
+use iothub_core::{Error, HubHost, Result};
+
+/// Options for [`Emulator::start`](crate::Emulator::start).
+///
+/// # Examples
+///
+/// ```
+/// use iothub_emulator::EmulatorOptions;
+///
+/// let options = EmulatorOptions {
+///     host: "my-hub.localhost".into(),
+///     ..Default::default()
+/// };
+/// assert_eq!(options.https_port, 0);
+/// ```
+#[derive(Clone, Debug)]
+pub struct EmulatorOptions {
+    /// The name that the hub goes by: in certificates, connection strings and signatures. Without it, `localhost`.
+    ///
+    /// Clients have to resolve it to where the emulator listens. Some of Microsoft's want a dot in it.
+    pub host: String,
+    /// The address to listen on. Without it, `127.0.0.1`.
+    pub bind: IpAddr,
+    /// Allows `bind` to be an address that other machines reach.
+    ///
+    /// An emulator is no fortress: leave this off unless the network around it may do anything to it.
+    pub allow_remote: bool,
+    /// The port of HTTPS and of WebSockets; 0, the default, takes a free one. Most of Microsoft's clients know 443 only.
+    pub https_port: u16,
+    /// The port of AMQP over TLS; 0, the default, takes a free one. Most of Microsoft's clients know 5671 only.
+    pub amqps_port: u16,
+    /// Where root certificate and keys live on for the next start. Without it they are new each time.
+    pub data_dir: Option<PathBuf>,
+}
+
+impl Default for EmulatorOptions {
+    fn default() -> Self {
+        Self {
+            host: "localhost".to_owned(),
+            bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            allow_remote: false,
+            https_port: 0,
+            amqps_port: 0,
+            data_dir: None,
+        }
+    }
+}
+
+impl EmulatorOptions {
+    /// Refuses what could not work, before anything is opened.
+    pub(crate) fn check(&self) -> Result<()> {
+        let host: HubHost = self.host.parse()?;
+        if self.host.contains(':') {
+            return Err(argument(format!(
+                "the host {:?} has a port in it: the name alone belongs here, ports have options of their own",
+                self.host
+            )));
+        }
+        if !self.bind.is_loopback() && !self.allow_remote {
+            return Err(argument(format!(
+                "{} would let other machines reach {host}: listen on 127.0.0.1, or allow it with allow_remote",
+                self.bind
+            )));
+        }
+        Ok(())
+    }
+}
+
+fn argument(message: String) -> Error {
+    Error::with_message(ErrorKind::Other, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(options: &EmulatorOptions) -> String {
+        options.check().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn other_machines_get_in_only_when_asked() {
+        let options = EmulatorOptions {
+            bind: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            ..Default::default()
+        };
+        assert!(refused(&options).contains("allow_remote"));
+        let asked = EmulatorOptions {
+            allow_remote: true,
+            ..options
+        };
+        assert!(asked.check().is_ok());
+    }
+
+    #[test]
+    fn the_host_is_a_name_and_nothing_else() {
+        for host in ["", "a b", "https://hub.example", "hub.example:443"] {
+            let options = EmulatorOptions {
+                host: host.into(),
+                ..Default::default()
+            };
+            assert!(refused(&options).contains("host"), "{host}");
+        }
+    }
+}
