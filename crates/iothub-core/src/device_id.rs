@@ -1,6 +1,7 @@
 use std::{fmt, str::FromStr};
 
 use azure_core::{Error, Result, error::ErrorKind};
+use serde::{Deserialize, Serialize};
 
 /// The id of a device: 1 to 128 characters of `A-Z a-z 0-9` and `- : . + % _ # * ? ! ( ) , = @ ; $ '`.
 ///
@@ -16,7 +17,8 @@ use azure_core::{Error, Result, error::ErrorKind};
 /// assert!("hall/lamp".parse::<DeviceId>().is_err());
 /// # Ok::<(), iothub_core::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String")]
 pub struct DeviceId(String);
 
 impl DeviceId {
@@ -30,7 +32,8 @@ impl FromStr for DeviceId {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        checked(text, "a device id").map(Self)
+        checked(text, "a device id")?;
+        Ok(Self(text.to_owned()))
     }
 }
 
@@ -38,7 +41,20 @@ impl TryFrom<String> for DeviceId {
     type Error = Error;
 
     fn try_from(text: String) -> Result<Self> {
-        text.parse()
+        checked(&text, "a device id")?;
+        Ok(Self(text))
+    }
+}
+
+impl PartialEq<str> for DeviceId {
+    fn eq(&self, text: &str) -> bool {
+        self.0 == text
+    }
+}
+
+impl PartialEq<&str> for DeviceId {
+    fn eq(&self, text: &&str) -> bool {
+        self.0 == *text
     }
 }
 
@@ -55,7 +71,7 @@ impl fmt::Display for DeviceId {
 }
 
 /// The rule that device and module ids share.
-pub(crate) fn checked(text: &str, what: &str) -> Result<String> {
+pub(crate) fn checked(text: &str, what: &str) -> Result<()> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-:.+%_#*?!(),=@;$'".contains(c);
     if text.is_empty() || text.len() > 128 || !text.chars().all(allowed) {
         let shown: String = text.chars().take(160).collect();
@@ -63,7 +79,7 @@ pub(crate) fn checked(text: &str, what: &str) -> Result<String> {
             format!("{shown:?} is not {what}: 1 to 128 of A-Z a-z 0-9 - : . + % _ # * ? ! ( ) , = @ ; $ '")
         }));
     }
-    Ok(text.to_owned())
+    Ok(())
 }
 
 #[cfg(test)]

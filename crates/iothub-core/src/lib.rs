@@ -4,9 +4,11 @@ pub mod amqp;
 mod call_facts;
 mod device_id;
 mod error_chain;
+mod generated;
 mod hub_error;
 mod hub_error_code;
 mod hub_host;
+pub mod models;
 mod module_id;
 
 pub use azure_core::{Error, Result};

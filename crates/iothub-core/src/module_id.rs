@@ -1,6 +1,7 @@
 use std::fmt;
 
-use azure_core::Result;
+use azure_core::{Error, Result};
+use serde::{Deserialize, Serialize};
 
 use crate::{DeviceId, device_id::checked};
 
@@ -16,9 +17,12 @@ use crate::{DeviceId, device_id::checked};
 /// assert_eq!(filter.to_string(), "gateway/filter");
 /// # Ok::<(), iothub_core::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "Members")]
 pub struct ModuleId {
+    #[serde(rename = "deviceId")]
     device: DeviceId,
+    #[serde(rename = "moduleId")]
     module: String,
 }
 
@@ -29,8 +33,11 @@ impl ModuleId {
     ///
     /// `module` is not a module id.
     pub fn new(device: DeviceId, module: &str) -> Result<Self> {
-        let module = checked(module, "a module id")?;
-        Ok(Self { device, module })
+        checked(module, "a module id")?;
+        Ok(Self {
+            device,
+            module: module.to_owned(),
+        })
     }
 
     /// The device that the module runs on.
@@ -41,6 +48,22 @@ impl ModuleId {
     /// The module's own name.
     pub fn module(&self) -> &str {
         &self.module
+    }
+}
+
+/// How JSON tells a module: members of the object that is about it.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Members {
+    device_id: DeviceId,
+    module_id: String,
+}
+
+impl TryFrom<Members> for ModuleId {
+    type Error = Error;
+
+    fn try_from(members: Members) -> Result<Self> {
+        Self::new(members.device_id, &members.module_id)
     }
 }
 
