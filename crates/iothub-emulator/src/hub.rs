@@ -1,19 +1,27 @@
 //! The engine: everything that is decided about a hub is decided here, and nothing in here knows a socket.
 
+pub(crate) mod amqp_event;
+pub(crate) mod amqp_faults;
 pub(crate) mod authentication;
 pub(crate) mod c2d;
 pub(crate) mod clock;
+mod edge;
 pub(crate) mod failure;
 pub(crate) mod faults;
 pub(crate) mod grant;
-mod identities;
+pub(crate) mod identities;
+mod identity_document;
+pub(crate) mod identity_request;
+pub(crate) mod if_match;
 pub(crate) mod journal;
 pub(crate) mod policy;
 pub(crate) mod queue;
-pub(crate) mod registry;
+mod registry;
 pub(crate) mod sas;
+mod statistics;
 pub(crate) mod target;
-pub(crate) mod twin;
+pub(crate) mod timestamp;
+mod twin;
 
 use std::{
     collections::HashMap,
@@ -24,10 +32,12 @@ use time::OffsetDateTime;
 use tokio::sync::Notify;
 
 pub(crate) use self::{
+    amqp_event::AmqpEvent,
+    amqp_faults::Break,
     c2d::{Ack, C2dMessage},
     clock::Clock,
     failure::Failure,
-    faults::Faults,
+    faults::{Fault, Faults},
     grant::{DataAction, Grant, Principal, Rights},
     journal::{Door, Event, Journal},
     policy::SharedAccessPolicy,

@@ -27,6 +27,24 @@ impl Authentication {
     pub(crate) fn generated() -> Result<Self, Failure> {
         Ok(Self::Sas(Box::new([Key::generated()?, Key::generated()?])))
     }
+
+    /// The kind as the registry and twins name it.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Sas(_) => "sas",
+            Self::SelfSigned(_) => "selfSigned",
+            Self::Authority => "certificateAuthority",
+            Self::None => "none",
+        }
+    }
+
+    /// Primary and secondary thumbprint, as they were given.
+    pub(crate) fn thumbprints(&self) -> [Option<&str>; 2] {
+        match self {
+            Self::SelfSigned(thumbprints) => thumbprints.each_ref().map(Option::as_deref),
+            _ => [None, None],
+        }
+    }
 }
 
 impl Key {

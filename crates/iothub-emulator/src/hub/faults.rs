@@ -6,12 +6,15 @@ use std::{
 
 use iothub_core::HubErrorCode;
 
+use super::amqp_faults::AmqpFaults;
+
 /// What shall go wrong, asked for by name. Clones are handles to the same list.
 ///
 /// Faults happen in the order in which they were asked for, one a request, whatever the request is.
 #[derive(Clone, Default)]
 pub struct Faults {
     next: Arc<Mutex<VecDeque<Fault>>>,
+    amqp: AmqpFaults,
 }
 
 /// One thing that goes wrong with one request.
@@ -46,9 +49,15 @@ impl Faults {
         self.add(&Fault::LoseRequest, count);
     }
 
+    /// What shall go wrong on AMQP connections alone.
+    pub fn amqp(&self) -> &AmqpFaults {
+        &self.amqp
+    }
+
     /// Forgets what has not happened yet.
     pub fn clear(&self) {
         self.lock().clear();
+        self.amqp.clear();
     }
 
     pub(crate) fn take(&self) -> Option<Fault> {

@@ -38,6 +38,18 @@ impl Grant {
         }
     }
 
+    /// What this process itself may do.
+    pub(crate) fn unlimited() -> Self {
+        let principal = Principal::App("emulator".to_owned());
+        let forever = time::macros::datetime!(9999-12-31 00:00 UTC);
+        Self::new(principal, Rights::of(DataAction::ALL), String::new(), forever)
+    }
+
+    /// Whether this is a shared access signature and not a token of Entra.
+    pub(crate) fn is_sas(&self) -> bool {
+        !matches!(self.principal, Principal::App(_))
+    }
+
     pub(crate) fn principal(&self) -> &Principal {
         &self.principal
     }
@@ -47,29 +59,41 @@ impl Grant {
         self.expires
     }
 
+    /// Whether `newer` is a newer grant of the same principal for the same resource.
+    pub(crate) fn is_renewed_by(&self, newer: &Self) -> bool {
+        self.principal == newer.principal && self.resource.eq_ignore_ascii_case(&newer.resource)
+    }
+
     /// Whether the action is among the rights, wherever in the hub it happens.
     pub(crate) fn may(&self, action: DataAction) -> bool {
         self.rights.contains(action)
     }
 
-    /// Refuses unless the action is among the rights and `resource` lies within what the token was signed for.
+    /// Refuses unless the action is among the rights and the grant [covers](Self::covers) `resource`.
+    pub(crate) fn check(&self, action: DataAction, resource: &str) -> Result<(), Failure> {
+        self.require(action)?;
+        self.covers(resource)
+    }
+
+    /// Refuses unless the action is among the rights.
+    pub(crate) fn require(&self, action: DataAction) -> Result<(), Failure> {
+        if self.may(action) {
+            return Ok(());
+        }
+        let text = format!("{} is not authorized for {action}", self.principal);
+        Err(Failure::unauthorized(text))
+    }
+
+    /// Refuses unless `resource` lies within what the token was signed for.
     ///
     /// `resource` is a path below the host without a slash in front, such as `devices/lamp`, `messages/devicebound` or
     /// `twins/lamp`, compared by whole segments and without case.
-    pub(crate) fn check(&self, action: DataAction, resource: &str) -> Result<(), Failure> {
-        if !self.may(action) {
-            return Err(Failure::unauthorized(format!(
-                "{} is not authorized for {action}",
-                self.principal
-            )));
+    pub(crate) fn covers(&self, resource: &str) -> Result<(), Failure> {
+        if within(resource, &self.resource) {
+            return Ok(());
         }
-        if !within(resource, &self.resource) {
-            return Err(Failure::unauthorized(format!(
-                "the token of {} is for another resource",
-                self.principal
-            )));
-        }
-        Ok(())
+        let text = format!("the token of {} is for another resource", self.principal);
+        Err(Failure::unauthorized(text))
     }
 }
 

@@ -8,7 +8,7 @@ use iothub_core::HubErrorCode;
 use time::OffsetDateTime;
 use tokio::sync::watch;
 
-use super::{Clock, Failure, Outcome, Principal, Target};
+use super::{AmqpEvent, Clock, Failure, Outcome, Principal, Target};
 
 /// What happened in the hub, in order.
 ///
@@ -96,6 +96,15 @@ pub enum Event {
         sequence: u64,
         /// What became of it.
         outcome: Outcome,
+    },
+    /// Something happened on an AMQP connection.
+    Amqp {
+        /// How the connection came in.
+        door: Door,
+        /// The number of the connection.
+        connection: u64,
+        /// What happened.
+        event: AmqpEvent,
     },
     /// A fault that somebody asked for happened.
     Fault {

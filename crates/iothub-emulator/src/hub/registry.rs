@@ -27,6 +27,7 @@ pub(crate) struct Device {
     pub(crate) identity: Identity,
     pub(crate) status: Status,
     pub(crate) edge: bool,
+    /// An edge device's own scope, for its children to name.
     pub(crate) scope: Option<Box<str>>,
     pub(crate) parents: Box<[Box<str>]>,
     pub(crate) modules: BTreeMap<Box<str>, Module>,
@@ -133,6 +134,22 @@ impl Registry {
             return Err(Failure::new(HubErrorCode::DeviceDisabled, text));
         }
         self.queue(target)
+    }
+}
+
+impl Status {
+    pub(crate) fn as_str(&self) -> &'static str {
+        if self.disabled { "disabled" } else { "enabled" }
+    }
+}
+
+impl Device {
+    /// The scope that clients see: an edge device's own, or that of the edge device that a leaf is a child of.
+    pub(crate) fn shown_scope(&self) -> Option<&str> {
+        match &self.scope {
+            Some(own) => Some(own),
+            None => self.parents.first().map(|parent| &**parent),
+        }
     }
 }
 

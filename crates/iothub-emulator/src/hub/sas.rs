@@ -175,3 +175,155 @@ fn hex(digit: u8) -> Option<u8> {
 
 /// How far a client's clock may be behind. The real figure is not published; client libraries allow five minutes.
 const SKEW: Duration = Duration::minutes(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::{
+        DataAction, SharedAccessPolicy, authentication::Authentication, identity_request::DeviceRequest,
+        if_match::IfMatch, policy::SERVICE_CONNECT,
+    };
+
+    /// The tokens below were made in Python and JavaScript with this key.
+    const KEY: &str = "AAECAwQFBgcICQoLDA0ODw==";
+
+    fn hub() -> Hub {
+        let policy = |name: &str, rights| SharedAccessPolicy {
+            name: name.to_owned(),
+            primary: Key::generated().unwrap(),
+            secondary: Key::parse(KEY).unwrap(),
+            rights,
+        };
+        let policies = vec![policy("service", SERVICE_CONNECT), policy("device", DEVICE_CONNECT)];
+        let hub = Hub::new(vec!["hub.azure-devices.net".to_owned()], policies);
+        add(&hub, "d#1", false);
+        add(&hub, "off", true);
+        hub
+    }
+
+    fn add(hub: &Hub, id: &str, disabled: bool) {
+        let key = Key::parse(KEY).unwrap();
+        let request = DeviceRequest {
+            disabled,
+            status_reason: None,
+            authentication: Authentication::Sas(Box::new([Key::generated().unwrap(), key])),
+            edge: false,
+            scope: None,
+            parents: Vec::new(),
+        };
+        hub.put_device(&Grant::unlimited(), &id.parse().unwrap(), &IfMatch::Absent, request)
+            .unwrap();
+    }
+
+    #[test]
+    fn tokens_of_every_sdk_hold() {
+        let hub = hub();
+        for token in [
+            // Python
+            "SharedAccessSignature sr=Hub.azure-devices.net&sig=ou46OHyDTpzIXR99bmgFIUcONL3%2BE5AR4SmD8BXbYbU%3D&se=4102444800&skn=service",
+            // Java, which lowers the host and leaves the slash of a signature alone when it likes
+            "SharedAccessSignature sr=hub.azure-devices.net&sig=3y8Aoszxleuc8wq4ucKF4RyJlnaWigRtRBqu3UM5%2FAg%3D&se=4102444800&skn=service",
+            "SharedAccessSignature sr=hub.azure-devices.net&sig=3y8Aoszxleuc8wq4ucKF4RyJlnaWigRtRBqu3UM5/Ag%3d&se=4102444800&skn=service",
+            // Node, with skn before se
+            "SharedAccessSignature sr=Hub.azure-devices.net&sig=ou46OHyDTpzIXR99bmgFIUcONL3%2BE5AR4SmD8BXbYbU%3D&skn=service&se=4102444800",
+            "sharedaccesssignature SE=4102444800&SKN=service&SIG=ou46OHyDTpzIXR99bmgFIUcONL3%2BE5AR4SmD8BXbYbU%3D&SR=Hub.azure-devices.net",
+        ] {
+            let grant = hub.authorize_sas(token).unwrap();
+            assert_eq!(*grant.principal(), Principal::Policy("service".into()));
+            assert!(grant.check(DataAction::ReadTwins, "twins/lamp").is_ok());
+            assert!(grant.check(DataAction::ReadDevices, "devices/lamp").is_err());
+        }
+    }
+
+    #[test]
+    fn device_tokens_are_for_their_device() {
+        let hub = hub();
+        for token in [
+            "SharedAccessSignature sr=Hub.azure-devices.net%2Fdevices%2Fd%231&sig=pRKlg%2FRVV8z%2BWiWCTxXQsbDLlr3eaFFOd6I6URLoTY0%3D&se=4102444800",
+            // The same with hex digits in lower case, which is another text and another signature.
+            "SharedAccessSignature sr=Hub.azure-devices.net%2fdevices%2fd%231&sig=TpkSXNbR4ClYhkY%2F%2FM2OduCyawjkofpDON1gIAhvdHk%3D&se=4102444800",
+        ] {
+            let grant = hub.authorize_sas(token).unwrap();
+            assert_eq!(
+                *grant.principal(),
+                Principal::Device(Target::parse("d#1", None).unwrap())
+            );
+            assert!(grant.check(DataAction::Connect, "devices/d#1/messages/events").is_ok());
+            assert!(grant.check(DataAction::Connect, "devices/other").is_err());
+            assert!(grant.check(DataAction::ReadDevices, "devices/d#1").is_err());
+        }
+        let on_behalf = "SharedAccessSignature sr=Hub.azure-devices.net/devices&sig=cWxILEp0%2BUou7ckB5azbIYQb7nbLo3iGdJkF39HVnHc%3D&se=4102444800&skn=device";
+        let grant = hub.authorize_sas(on_behalf).unwrap();
+        assert!(grant.check(DataAction::Connect, "devices/anybody").is_ok());
+        assert!(grant.check(DataAction::Connect, "messages").is_err());
+    }
+
+    #[test]
+    fn what_does_not_hold_says_why() {
+        let hub = hub();
+        let good = "SharedAccessSignature sr=Hub.azure-devices.net&sig=ou46OHyDTpzIXR99bmgFIUcONL3%2BE5AR4SmD8BXbYbU%3D&se=4102444800&skn=service";
+        for (from, to, why) in [
+            ("sr=Hub", "sr=hub", "does not match"),
+            ("4102444800", "4102444801", "does not match"),
+            ("ou46", "ou47", "does not match"),
+            ("skn=service", "skn=device2", "no shared access policy"),
+            ("&skn=service", "", "has to name a device"),
+            ("Hub.azure", "other.azure", "names the host"),
+            ("se=4102444800", "se=1700000000", "expired"),
+            ("se=4102444800", "se=", "not a number"),
+            ("se=4102444800", "se=-1", "not a number"),
+            ("&se=4102444800", "", "has no se"),
+            (
+                "&sig=ou46OHyDTpzIXR99bmgFIUcONL3%2BE5AR4SmD8BXbYbU%3D",
+                "",
+                "has no sig",
+            ),
+            ("sig=ou46", "sig=!", "not base64"),
+            (
+                "sr=Hub.azure-devices.net",
+                "sr=Hub.azure-devices.net&sr=x",
+                "stands twice",
+            ),
+            ("sr=Hub.azure-devices.net", "sr=%ff", "not UTF-8"),
+            ("sr=", "sr", "has no value"),
+            (
+                "SharedAccessSignature ",
+                "Basic ",
+                "expected SharedAccessSignature or Bearer",
+            ),
+        ] {
+            let token = good.replacen(from, to, 1);
+            let failure = hub.authorize(&token).unwrap_err();
+            assert!(failure.message.contains(why), "{from} -> {to}: {}", failure.message);
+            assert_eq!(failure.code, iothub_core::HubErrorCode::IotHubUnauthorizedAccess);
+        }
+    }
+
+    #[test]
+    fn a_known_token_signs_the_literal_resource() {
+        let token = "SharedAccessSignature sr=hub.azure-devices.net&sig=kADNeqsIjw7bmdN5sSo2kB5ektrlLni%2BwXBJxX2MmH0%3D&se=1700000000&skn=service";
+        let key = Key::parse(KEY).unwrap();
+        assert!(SasToken::parse(token).unwrap().check_signature([&key, &key]).is_ok());
+    }
+
+    #[test]
+    fn tokens_end_with_their_time_and_a_little_patience() {
+        let hub = hub();
+        let good = "SharedAccessSignature sr=Hub.azure-devices.net&sig=ou46OHyDTpzIXR99bmgFIUcONL3%2BE5AR4SmD8BXbYbU%3D&se=4102444800&skn=service";
+        let end = hub.authorize_sas(good).unwrap().expires();
+        assert_eq!(end, time::macros::datetime!(2100-01-01 00:05 UTC));
+        let left = std::time::Duration::try_from(end - hub.clock().now()).unwrap();
+        hub.clock().advance(left);
+        assert!(hub.authorize_sas(good).unwrap_err().message.contains("expired"));
+    }
+
+    #[test]
+    fn a_disabled_device_does_not_get_in() {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, Key::parse(KEY).unwrap().as_slice());
+        let resource = "hub.azure-devices.net/devices/off";
+        let signature = BASE64_STANDARD.encode(hmac::sign(&key, format!("{resource}\n4102444800").as_bytes()));
+        let signature = signature.replace('+', "%2B");
+        let token = format!("SharedAccessSignature sr={resource}&sig={signature}&se=4102444800");
+        assert!(hub().authorize_sas(&token).unwrap_err().message.contains("has no key"));
+    }
+}

@@ -1,0 +1,93 @@
+use bytes::Bytes;
+use http::{
+    HeaderValue, Response, StatusCode,
+    header::{CONNECTION, CONTENT_TYPE, ETAG, HeaderName},
+};
+use http_body_util::Full;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::envelope;
+use crate::hub::{Failure, identities::Document};
+
+/// What goes back to a client.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    response: Response<Full<Bytes>>,
+}
+
+impl Answer {
+    /// 200 and JSON.
+    pub(crate) fn json(json: Vec<u8>) -> Self {
+        Self::new(StatusCode::OK, json)
+    }
+
+    /// 200, JSON and its tag.
+    pub(crate) fn document(document: Document) -> Self {
+        let tag = format!("\"{}\"", document.etag);
+        Self::json(document.json).with(ETAG, &tag)
+    }
+
+    /// 204.
+    pub(crate) fn nothing() -> Self {
+        let mut answer = Self {
+            response: Response::default(),
+        };
+        *answer.response.status_mut() = StatusCode::NO_CONTENT;
+        answer
+    }
+
+    /// An error, in the shape that the service gives it.
+    pub(crate) fn refusal(failure: &Failure, now: OffsetDateTime) -> Self {
+        let tracking = envelope::tracking_id(now);
+        let body = envelope::of(failure, &tracking, now);
+        Self::error(failure, body)
+    }
+
+    /// An error of something that went on to a device: its envelope is a text inside another.
+    pub(crate) fn nested_refusal(failure: &Failure, now: OffsetDateTime) -> Self {
+        let tracking = envelope::tracking_id(now);
+        Self::error(failure, envelope::nested(failure, &tracking, now))
+    }
+
+    pub(crate) fn status(&self) -> u16 {
+        self.response.status().as_u16()
+    }
+
+    /// The same answer with a header. A value that no header can have is left out.
+    #[must_use]
+    pub(crate) fn with(mut self, name: HeaderName, value: &str) -> Self {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            self.response.headers_mut().insert(name, value);
+        }
+        self
+    }
+
+    pub(crate) fn into_response(self) -> Response<Full<Bytes>> {
+        self.response
+    }
+
+    fn error(failure: &Failure, body: Vec<u8>) -> Self {
+        let status = failure
+            .code
+            .status()
+            .and_then(|status| StatusCode::from_u16(u16::from(status)).ok())
+            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut answer = Self::new(status, body).with(ERROR_CODE, failure.code.as_str());
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            answer = answer.with(CONNECTION, "close");
+        }
+        answer
+    }
+
+    fn new(status: StatusCode, json: Vec<u8>) -> Self {
+        let mut response = Response::new(Full::from(json));
+        *response.status_mut() = status;
+        Self { response }
+            .with(CONTENT_TYPE, "application/json; charset=utf-8")
+            .with(REQUEST_ID, &Uuid::new_v4().to_string())
+    }
+}
+
+pub(crate) const ERROR_CODE: HeaderName = HeaderName::from_static("iothub-errorcode");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-request-id");

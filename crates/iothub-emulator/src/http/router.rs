@@ -1,0 +1,37 @@
+use http::{Method, Request};
+use hyper::body::Incoming;
+use iothub_core::HubErrorCode;
+
+use super::{Answer, call::Call, devices};
+use crate::hub::{Failure, Hub};
+
+/// Reads a request, has the hub do it, and writes the answer.
+pub(crate) async fn answer(hub: &Hub, request: Request<Incoming>) -> Answer {
+    let outcome = match Call::read(hub, request).await {
+        Ok(call) => route(hub, &call),
+        Err(failure) => Err(failure),
+    };
+    outcome.unwrap_or_else(|failure| Answer::refusal(&failure, hub.clock().now()))
+}
+
+fn route(hub: &Hub, call: &Call) -> Result<Answer, Failure> {
+    let path = call.lower_path();
+    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    match (&call.method, &path[..]) {
+        (&Method::GET, ["devices"]) => devices::list(hub, call),
+        (&Method::GET, ["devices", _]) => devices::get(hub, call),
+        (&Method::PUT, ["devices", _]) => devices::put(hub, call),
+        (&Method::DELETE, ["devices", _]) => devices::delete(hub, call),
+        (&Method::DELETE, ["devices", _, "commands"] | ["devices", _, "modules", _, "commands"]) => {
+            devices::purge(hub, call)
+        }
+        (&Method::GET, ["statistics", "devices"]) => hub.device_statistics(&call.grant).map(Answer::json),
+        (&Method::GET, ["statistics", "service"]) => hub.service_statistics(&call.grant).map(Answer::json),
+        (method, path) => Err(unknown(method, path)),
+    }
+}
+
+fn unknown(method: &Method, path: &[&str]) -> Failure {
+    let text = format!("there is no {method} /{}", path.join("/"));
+    Failure::new(HubErrorCode::GenericNotFound, text)
+}

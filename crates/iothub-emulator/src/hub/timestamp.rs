@@ -1,0 +1,24 @@
+use time::{OffsetDateTime, UtcOffset, format_description::BorrowedFormatItem, macros::format_description};
+
+/// A time as the hub writes it: UTC with seven digits of a second, and the year 1 for what never was.
+pub(crate) fn text(time: Option<OffsetDateTime>) -> String {
+    time.and_then(|time| time.to_offset(UtcOffset::UTC).format(FORMAT).ok())
+        .unwrap_or_else(|| NEVER.to_owned())
+}
+
+pub(crate) const NEVER: &str = "0001-01-01T00:00:00Z";
+
+const FORMAT: &[BorrowedFormatItem<'_>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:7]Z");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_the_hubs_seven_digits() {
+        let time = time::macros::datetime!(2026-01-01 01:00:00.123_456_789 +1);
+        assert_eq!(text(Some(time)), "2026-01-01T00:00:00.1234567Z");
+        assert_eq!(text(None), "0001-01-01T00:00:00Z");
+    }
+}
