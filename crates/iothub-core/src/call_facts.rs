@@ -1,4 +1,8 @@
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use azure_core::Error;
 
@@ -60,6 +64,39 @@ impl Default for CallFacts {
             maybe_applied: false,
             retry_after: None,
         }
+    }
+}
+
+/// Tells how a call went that succeeded, such as whether it took more than one try.
+///
+/// It is put into the context of the call; see the example. A report in the contexts of several calls at once shows
+/// the one that ended last.
+///
+/// # Examples
+///
+/// ```
+/// use azure_core::http::{ClientMethodOptions, Context};
+/// use iothub_core::CallReport;
+///
+/// let report = CallReport::default();
+/// let method_options = ClientMethodOptions { context: Context::new().with_value(report.clone()) };
+/// // … a call with these options …
+/// # let _ = method_options;
+/// if report.facts().is_some_and(|facts| facts.attempts > 1) {
+///     println!("it took more than one try");
+/// }
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct CallReport(Arc<Mutex<Option<CallFacts>>>);
+
+impl CallReport {
+    /// How the call went; `None` until it has ended, or if it did not come to a try.
+    pub fn facts(&self) -> Option<CallFacts> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn ended(&self, facts: Option<CallFacts>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = facts;
     }
 }
 

@@ -75,10 +75,9 @@ impl FromStr for HubHost {
         if name.parse::<Ipv4Addr>().is_err() && !is_dns_name(name) {
             return Err(refused("labels of letters, digits and hyphens, joined by dots"));
         }
-        if let Some(port) = port {
-            if !port.bytes().all(|b| b.is_ascii_digit()) || !matches!(port.parse::<u16>(), Ok(1..)) {
-                return Err(refused("after the colon stands a port from 1 to 65535"));
-            }
+        let is_port = |port: &str| port.bytes().all(|b| b.is_ascii_digit()) && matches!(port.parse::<u16>(), Ok(1..));
+        if !port.is_none_or(is_port) {
+            return Err(refused("after the colon stands a port from 1 to 65535"));
         }
         let endpoint = Url::parse(&format!("https://{text}/")).map_err(|error| refused(&error.to_string()))?;
         Ok(Self {

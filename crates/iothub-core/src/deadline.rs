@@ -1,0 +1,46 @@
+use std::{
+    pin::{Pin, pin},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use azure_core::async_runtime::{TaskFuture, get_async_runtime};
+use futures::future::{Either, select};
+
+/// The moment at which a call gives up: one timer for all of its steps.
+pub(crate) struct Deadline(TaskFuture);
+
+impl Deadline {
+    pub(crate) fn after(time: Duration) -> Self {
+        Self(sleep(time))
+    }
+
+    /// What `future` resolves to, or `None` if the deadline comes first.
+    pub(crate) async fn bound<F: Future>(&mut self, future: F) -> Option<F::Output> {
+        match select(pin!(future), self).await {
+            Either::Left((output, _)) => Some(output),
+            Either::Right(_) => None,
+        }
+    }
+}
+
+impl Future for Deadline {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+/// What `future` resolves to, or `None` if that takes longer than `time`.
+pub(crate) async fn within<F: Future>(time: Duration, future: F) -> Option<F::Output> {
+    Deadline::after(time).bound(future).await
+}
+
+/// A sleep that takes any duration: a month stands for all that is longer.
+pub(crate) fn sleep(time: Duration) -> TaskFuture {
+    let time = time.min(A_MONTH).try_into().unwrap_or_default();
+    get_async_runtime().sleep(time)
+}
+
+const A_MONTH: Duration = Duration::from_secs(30 * 24 * 3600);

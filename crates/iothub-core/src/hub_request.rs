@@ -1,0 +1,101 @@
+use std::{fmt, time::Duration};
+
+use azure_core::{
+    Result,
+    http::{
+        Body, Method, Request, Url,
+        headers::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue},
+    },
+};
+use serde::Serialize;
+
+use crate::{CallLimits, OperationClass};
+
+/// One request to a hub; [`HubPipeline::request`](crate::HubPipeline::request) makes it.
+#[derive(Clone)]
+pub struct HubRequest {
+    pub(crate) inner: Request,
+    pub(crate) class: OperationClass,
+    head_timeout: Option<Duration>,
+}
+
+impl HubRequest {
+    pub(crate) fn new(url: Url, method: Method) -> Self {
+        let mut inner = Request::new(url, method);
+        inner.insert_header(ACCEPT, "application/json");
+        Self {
+            inner,
+            class: OperationClass::of(method),
+            head_timeout: None,
+        }
+    }
+
+    /// Says whether the call may be made twice, where the method says it wrong: a query is a POST that reads.
+    #[must_use]
+    pub fn class(mut self, class: OperationClass) -> Self {
+        self.class = class;
+        self
+    }
+
+    /// Adds a parameter to the query, escaped.
+    #[must_use]
+    pub fn query(mut self, name: &str, value: &str) -> Self {
+        self.inner.url_mut().query_pairs_mut().append_pair(name, value);
+        self
+    }
+
+    /// Sets a header.
+    #[must_use]
+    pub fn header(mut self, name: impl Into<HeaderName>, value: impl Into<HeaderValue>) -> Self {
+        self.inner.insert_header(name, value);
+        self
+    }
+
+    /// Sets the body to `value` as JSON.
+    ///
+    /// # Errors
+    ///
+    /// `value` is not representable in JSON, such as a map whose keys are not strings.
+    pub fn json<T: Serialize + ?Sized>(self, value: &T) -> Result<Self> {
+        let json = serde_json::to_vec(value)?;
+        Ok(self.body(json, "application/json; charset=utf-8"))
+    }
+
+    /// Sets the body.
+    #[must_use]
+    pub fn body(mut self, body: impl Into<Body>, content_type: &'static str) -> Self {
+        self.inner.set_body(body);
+        self.inner.insert_header(CONTENT_TYPE, content_type);
+        self
+    }
+
+    /// Says that the hub may take this long to begin its answer, which is then how long each try waits. The deadline of
+    /// the call moves out as far, unless the caller has set one for this call.
+    #[must_use]
+    pub fn head_timeout(mut self, timeout: Duration) -> Self {
+        self.head_timeout = Some(timeout);
+        self
+    }
+
+    /// Its limits: those that the caller gave this call, or the client's with room for a slow answer.
+    pub(crate) fn limits(&self, of_the_call: Option<&CallLimits>, of_the_client: &CallLimits) -> CallLimits {
+        let (given, own) = (of_the_call.copied(), of_the_client);
+        let head_timeout = self.head_timeout.unwrap_or(own.head_timeout);
+        given.unwrap_or(CallLimits {
+            deadline: own.deadline.max(self.head_timeout.unwrap_or_default()),
+            head_timeout,
+            ..*own
+        })
+    }
+}
+
+/// Without query values, headers and body, where secrets may be.
+impl fmt::Debug for HubRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HubRequest")
+            .field("method", &self.inner.method())
+            .field("path", &self.inner.url().path())
+            .field("class", &self.class)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,8 @@
+//! Fakes of the wire, for tests of applications, of transports and of this SDK.
+//!
+//! Clients are concrete and have no traits to mock. What is replaced is what they speak through: give them a
+//! [`ScriptedHttp`] as their transport, say what it answers, and look at what it saw.
+
+mod scripted_http;
+
+pub use scripted_http::{HttpAnswer, ScriptedHttp, SeenRequest};
