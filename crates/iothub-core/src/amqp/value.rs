@@ -30,6 +30,14 @@ pub enum AmqpValue {
     Float(f32),
     /// `double`
     Double(f64),
+    /// `decimal32`, as its four bytes on the wire.
+    Decimal32([u8; 4]),
+    /// `decimal64`, as its eight bytes on the wire.
+    Decimal64([u8; 8]),
+    /// `decimal128`, as its sixteen bytes on the wire.
+    Decimal128([u8; 16]),
+    /// `char`
+    Char(char),
     /// `timestamp`: milliseconds since 1970 on the wire, so finer parts are cut.
     Timestamp(OffsetDateTime),
     /// `uuid`
