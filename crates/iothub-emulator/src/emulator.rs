@@ -10,8 +10,8 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tracing::{Instrument, debug, info_span, warn};
 
 use crate::{
-    Device, EmulatorOptions, http,
-    hub::{Clock, Faults, Hub, Journal, Target, policy},
+    Device, EmulatorOptions, amqp, http,
+    hub::{Clock, Door, Faults, Hub, Journal, Target, policy},
     stop::{Stop, Stopper},
     tls::CertificateAuthority,
 };
@@ -75,9 +75,9 @@ impl Emulator {
             http::serve(stream, inside.clone(), stop)
         }));
         let tls = TlsAcceptor::from(authority.server_config(host.name(), &[])?);
-        // The AMQP engine takes the stream here: `amqp::serve(stream, hub, Door::Amqp, stop)`.
-        doors.spawn(accept(amqps, tls, stopping.listener(), |stream, _| async {
-            drop(stream)
+        let inside = hub.clone();
+        doors.spawn(accept(amqps, tls, stopping.listener(), move |stream, stop| {
+            amqp::serve(stream, inside.clone(), Door::Amqp, stop)
         }));
         Ok(Self {
             hub,

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod amqp;
 mod device;
 mod emulator;
 mod http;
@@ -11,6 +12,8 @@ mod tls;
 pub use device::{Device, ReceivedMessage};
 pub use emulator::Emulator;
 pub use hub::{
+    amqp_event::AmqpEvent,
+    amqp_faults::AmqpFaults,
     c2d::{Ack, C2dMessage},
     clock::Clock,
     faults::Faults,

@@ -1,0 +1,75 @@
+use crate::hub::sas::percent_decode;
+
+/// The path of an address, in segments.
+///
+/// Clients write the same address as a path or as a whole URI, percent-encoded or not, and in any case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Address(Vec<String>);
+
+impl Address {
+    pub(crate) fn parse(text: &str) -> Self {
+        let path = match text.find("://") {
+            Some(end) => text[end + 3..].find('/').map_or("", |path| &text[end + 3 + path..]),
+            None => text,
+        };
+        let segments = path.split('/').filter(|segment| !segment.is_empty());
+        // What is not UTF-8 behind its percent signs stays as it was written, and is no id of anything then.
+        let decoded =
+            segments.map(|segment| percent_decode(segment).map_or(segment.to_owned(), |text| text.into_owned()));
+        Self(decoded.collect())
+    }
+
+    pub(crate) fn segments(&self) -> Vec<&str> {
+        self.0.iter().map(String::as_str).collect()
+    }
+
+    /// Whether the address is this path, whatever the case.
+    pub(crate) fn is(&self, path: &str) -> bool {
+        let mut segments = self.0.iter();
+        path.split('/').all(|part| {
+            segments
+                .next()
+                .is_some_and(|segment| segment.eq_ignore_ascii_case(part))
+        }) && segments.next().is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_spelling_of_an_address_is_the_same() {
+        for text in [
+            "/messages/devicebound",
+            "messages/deviceBound/",
+            "amqps://hub.example:5671/messages/deviceBound",
+            "AMQPS://hub.example/Messages/DeviceBound",
+            "/messages/device%42ound",
+        ] {
+            assert!(Address::parse(text).is("messages/devicebound"), "{text}");
+        }
+        for text in [
+            "",
+            "amqps://hub.example",
+            "/messages",
+            "/messages/devicebound/x",
+            "/messages/devicebound2",
+        ] {
+            assert!(!Address::parse(text).is("messages/devicebound"), "{text}");
+        }
+    }
+
+    #[test]
+    fn segments_are_decoded_one_by_one() {
+        for (text, segments) in [
+            ("/devices/a%2Fb/twin", &["devices", "a/b", "twin"][..]),
+            ("/devices/100%/x", &["devices", "100%", "x"]),
+            ("/devices/%zz%4", &["devices", "%zz%4"]),
+            ("/devices/%ff", &["devices", "%ff"]),
+            ("/devices/lamp%231", &["devices", "lamp#1"]),
+        ] {
+            assert_eq!(Address::parse(text).segments(), segments, "{text}");
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! `$cbs`: where a connection says who it is, by a request with a token and an answer with a status.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+};
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use super::{
+    error::{AmqpError, condition},
+    message::{Body, Message, Properties},
+    node::{
+        Access, IncomingMessage, LinkRequest, LinkSource, LinkTarget, OutgoingMessage, Settlement, Source, Target,
+        Terminus,
+    },
+    outcome::Outcome,
+    peer::Peer,
+    value::Value,
+};
+use crate::hub::{AmqpEvent, Failure};
+
+/// Where requests go.
+pub(crate) fn target(request: &LinkRequest<'_>, peer: &Arc<Peer>) -> Target {
+    Terminus {
+        node: Box::new(Requests {
+            session: request.session,
+            peer: Arc::clone(peer),
+        }),
+        access: Access::Open,
+    }
+}
+
+/// Where answers come from.
+pub(crate) fn source(request: &LinkRequest<'_>, peer: &Arc<Peer>) -> Source {
+    Terminus {
+        node: peer.replies.open(request.session, request.peer_address),
+        access: Access::Open,
+    }
+}
+
+/// Takes the requests of one link.
+struct Requests {
+    session: u16,
+    peer: Arc<Peer>,
+}
+
+/// The links of one connection on which answers go out.
+#[derive(Default)]
+pub(crate) struct Replies(Mutex<Vec<Weak<ReplyLink>>>);
+
+/// Answers that wait for the peer to take them.
+struct ReplyLink {
+    session: u16,
+    address: Option<String>,
+    waiting: Mutex<VecDeque<Bytes>>,
+    arrived: Notify,
+}
+
+/// How a request is answered.
+struct Status {
+    code: i32,
+    description: String,
+}
+
+impl LinkTarget for Requests {
+    fn deliver(&mut self, message: IncomingMessage) -> Settlement {
+        let request = match Message::read(message.payload) {
+            Ok(request) => request,
+            Err(error) => return Settlement::Now(AmqpError::from(error).into()),
+        };
+        let status = match self.peer.hub.faults().amqp().take_token_refusal() {
+            Some(code) => Status::new(code, "a fault that a test asked for"),
+            None => put_token(&request, &self.peer),
+        };
+        self.peer.record(AmqpEvent::TokenPut { status: status.code });
+        let reply_to = request.properties.reply_to.as_deref();
+        match self.peer.replies.find(self.session, reply_to) {
+            // The request is settled before the answer can leave, because the engine asks sources only afterwards.
+            Some(link) => link.push(status.into_reply(request.properties.message_id)),
+            None => {
+                let text = "no link is attached that receives answers from $cbs";
+                return Settlement::Now(AmqpError::new(condition::NOT_ALLOWED, text).into());
+            }
+        }
+        Settlement::Now(Outcome::Accepted)
+    }
+}
+
+fn put_token(request: &Message, peer: &Peer) -> Status {
+    let property = |name| request.application_property(name).and_then(Value::as_text);
+    let operation = property("operation").unwrap_or_default();
+    if !operation.eq_ignore_ascii_case("put-token") {
+        return Status::new(400, format!("expected the operation put-token, not {operation:?}"));
+    }
+    let kind = property("type").unwrap_or_default();
+    if !TOKEN_TYPES.iter().any(|known| known.eq_ignore_ascii_case(kind)) {
+        return Status::new(
+            400,
+            format!("there is no token type {kind:?}: {}", TOKEN_TYPES.join(", ")),
+        );
+    }
+    if property("name").is_none_or(str::is_empty) {
+        return Status::new(400, "the property name is missing");
+    }
+    // What the token is shows in its text, because clients send JWTs under the type of shared access signatures.
+    let Body::Value(Value::String(token)) = &request.body else {
+        return Status::new(400, "the token has to be a string in an amqp-value section");
+    };
+    match peer.hub.authorize(token).and_then(|grant| peer.add(grant)) {
+        Ok(()) => Status::new(200, "OK"),
+        Err(failure) => Status::from(failure),
+    }
+}
+
+impl Status {
+    fn new(code: i32, description: impl Into<String>) -> Self {
+        Self {
+            code,
+            description: description.into(),
+        }
+    }
+
+    fn into_reply(self, correlation_id: Value) -> Bytes {
+        let message = Message {
+            properties: Properties {
+                correlation_id,
+                ..Properties::default()
+            },
+            application_properties: vec![
+                ("status-code".to_owned(), Value::Int(self.code)),
+                ("status-description".to_owned(), Value::String(self.description)),
+            ],
+            body: Body::Value(Value::Null),
+            ..Message::default()
+        };
+        message.into_bytes()
+    }
+}
+
+impl From<Failure> for Status {
+    fn from(failure: Failure) -> Self {
+        let status = failure.code.status().map_or(401, |status| i32::from(u16::from(status)));
+        Self::new(status, failure.message)
+    }
+}
+
+impl Replies {
+    fn open(&self, session: u16, address: Option<&str>) -> Arc<ReplyLink> {
+        let link = Arc::new(ReplyLink {
+            session,
+            address: address.map(str::to_owned),
+            waiting: Mutex::default(),
+            arrived: Notify::new(),
+        });
+        let mut links = self.lock();
+        links.retain(|link| link.strong_count() > 0);
+        links.push(Arc::downgrade(&link));
+        link
+    }
+
+    /// The link that a request means: the one whose address it names, else the newest of its session, else the newest.
+    fn find(&self, session: u16, reply_to: Option<&str>) -> Option<Arc<ReplyLink>> {
+        let links: Vec<_> = self.lock().iter().rev().filter_map(Weak::upgrade).collect();
+        let named = |link: &&Arc<ReplyLink>| reply_to.is_some() && link.address.as_deref() == reply_to;
+        let beside = |link: &&Arc<ReplyLink>| link.session == session;
+        let found = links
+            .iter()
+            .find(|link| named(link) && beside(link))
+            .or_else(|| links.iter().find(beside))
+            .or_else(|| links.iter().find(named))
+            .or_else(|| links.first());
+        found.cloned()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Weak<ReplyLink>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ReplyLink {
+    fn push(&self, reply: Bytes) {
+        let mut waiting = self.lock();
+        // A peer that never takes its answers loses the oldest.
+        if waiting.len() == MAX_WAITING {
+            waiting.pop_front();
+        }
+        waiting.push_back(reply);
+        self.arrived.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Bytes>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl LinkSource for ReplyLink {
+    fn next(&self) -> BoxFuture<'_, Result<OutgoingMessage, AmqpError>> {
+        Box::pin(async move {
+            loop {
+                if let Some(payload) = self.lock().pop_front() {
+                    let tag = Uuid::new_v4();
+                    return Ok(OutgoingMessage { tag, payload });
+                }
+                self.arrived.notified().await;
+            }
+        })
+    }
+
+    /// An answer that was not accepted is not given again: its request has long been settled.
+    fn settle(&self, _: Uuid, _: Outcome) -> Result<(), AmqpError> {
+        Ok(())
+    }
+}
+
+const TOKEN_TYPES: [&str; 3] = ["servicebus.windows.net:sastoken", "Bearer", "jwt"];
+
+const MAX_WAITING: usize = 100;

@@ -1,0 +1,89 @@
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use iothub_core::HubErrorCode;
+use time::OffsetDateTime;
+
+use super::{cbs::Replies, node::Access};
+use crate::hub::{AmqpEvent, Door, Event, Failure, Grant, Hub};
+
+/// Who is at the other end of a connection, as far as it has said: what the nodes of one connection share.
+pub(crate) struct Peer {
+    pub(crate) hub: Hub,
+    /// The number of the connection in the journal.
+    pub(crate) connection: u64,
+    pub(crate) door: Door,
+    /// Where answers to put-token go.
+    pub(crate) replies: Replies,
+    grants: Mutex<Vec<Grant>>,
+}
+
+impl Peer {
+    pub(crate) fn new(hub: Hub, connection: u64, door: Door) -> Self {
+        Self {
+            hub,
+            connection,
+            door,
+            replies: Replies::default(),
+            grants: Mutex::default(),
+        }
+    }
+
+    /// Adds what a token grants; a newer token of the same principal for the same resource takes the place of the older.
+    pub(crate) fn add(&self, grant: Grant) -> Result<(), Failure> {
+        let mut grants = self.grants();
+        grants.retain(|held| !held.is_renewed_by(&grant));
+        if grants.len() == MAX_TOKENS {
+            let text = format!("a connection carries at most {MAX_TOKENS} tokens");
+            return Err(Failure::new(HubErrorCode::IotHubMaxCbsTokenExceeded, text));
+        }
+        grants.push(grant);
+        Ok(())
+    }
+
+    /// Forgets what has expired.
+    pub(crate) fn forget_expired(&self) {
+        let now = self.hub.clock().now();
+        self.grants().retain(|grant| grant.expires() > now);
+    }
+
+    /// When the first of the grants expires.
+    pub(crate) fn next_expiry(&self) -> Option<OffsetDateTime> {
+        self.grants().iter().map(Grant::expires).min()
+    }
+
+    /// Whether nobody has said yet who this is.
+    pub(crate) fn is_unknown(&self) -> bool {
+        self.grants().is_empty()
+    }
+
+    pub(crate) fn check(&self, access: &Access) -> Result<(), Failure> {
+        let Access::Needs { action, resource } = access else {
+            return Ok(());
+        };
+        let now = self.hub.clock().now();
+        let mut verdict = Err(Failure::unauthorized("no token has been put on $cbs that holds now"));
+        for grant in self.grants().iter().filter(|grant| grant.expires() > now) {
+            verdict = grant.check(*action, resource);
+            if verdict.is_ok() {
+                break;
+            }
+        }
+        verdict
+    }
+
+    /// Writes into the journal.
+    pub(crate) fn record(&self, event: AmqpEvent) {
+        self.hub.journal().record(Event::Amqp {
+            door: self.door,
+            connection: self.connection,
+            event,
+        });
+    }
+
+    fn grants(&self) -> MutexGuard<'_, Vec<Grant>> {
+        self.grants.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// More devices than one connection of the device clients' pools carries.
+const MAX_TOKENS: usize = 1000;

@@ -1,0 +1,602 @@
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+
+use super::{
+    directory,
+    error::{AmqpError, condition},
+    link::{End, IncomingLink, Link, MAX_MESSAGE_SIZE, OutgoingLink, Unsettled},
+    node::{LinkRequest, OutgoingMessage, Settlement},
+    outcome::{DeliveryState, Outcome},
+    performative::{
+        self, Attach, Begin, Detach, Disposition, Flow, Performative, ReceiverSettleMode, Role, SenderSettleMode,
+        Transfer,
+    },
+    value::Value,
+    wire::{LinkKey, Wake, Wire},
+};
+use crate::hub::AmqpEvent;
+
+/// One session of a connection.
+///
+/// Our channel and our handles have the numbers that the peer chose for its own.
+pub(super) struct Session {
+    channel: u16,
+    next_incoming_id: u32,
+    incoming_window: u32,
+    next_outgoing_id: u32,
+    next_delivery_id: u32,
+    /// How many frames with transfers the peer still takes.
+    remote_window: u32,
+    /// Null is a link that we have detached and the peer has not.
+    links: HashMap<u32, Option<Link>>,
+    /// Deliveries whose frames have not all been written, for want of window.
+    sending: VecDeque<Sending>,
+    unsettled: BTreeMap<u32, Unsettled>,
+}
+
+struct Sending {
+    handle: u32,
+    transfer: Transfer,
+    payload: Bytes,
+}
+
+/// A rule that the peer broke, and what ends because of that.
+pub(super) enum Violation {
+    Session(AmqpError),
+    Connection(AmqpError),
+}
+
+impl Session {
+    /// Answers a begin.
+    pub(super) fn begin(channel: u16, begin: &Begin, wire: &mut Wire) -> Self {
+        let session = Self {
+            channel,
+            next_incoming_id: begin.next_outgoing_id,
+            incoming_window: WINDOW,
+            next_outgoing_id: FIRST_ID,
+            next_delivery_id: FIRST_ID,
+            remote_window: begin.incoming_window,
+            links: HashMap::new(),
+            sending: VecDeque::new(),
+            unsettled: BTreeMap::new(),
+        };
+        let answer = Begin {
+            remote_channel: Some(channel),
+            next_outgoing_id: FIRST_ID,
+            incoming_window: WINDOW,
+            outgoing_window: begin.incoming_window,
+            handle_max: HANDLE_MAX,
+        };
+        wire.send(channel, Performative::Begin(answer));
+        session
+    }
+
+    pub(super) fn attach(&mut self, attach: Attach, wire: &mut Wire) -> Result<(), Violation> {
+        if attach.handle > HANDLE_MAX {
+            let text = format!("the handle {} is larger than {HANDLE_MAX}", attach.handle);
+            return Err(Violation::Connection(AmqpError::new(condition::FRAMING_ERROR, text)));
+        }
+        match self.links.get(&attach.handle) {
+            // A refusal of ours is still on its way to the peer.
+            Some(None) => return Ok(()),
+            Some(Some(_)) => {
+                let text = format!("the handle {} is in use", attach.handle);
+                return Err(Violation::Session(AmqpError::new(condition::HANDLE_IN_USE, text)));
+            }
+            None => {}
+        }
+        let is_sender = attach.role == Role::Sender;
+        self.steal(&attach.name, is_sender, wire);
+        let key = wire.key(self.channel, attach.handle);
+        let (ours, theirs) = if is_sender {
+            (&attach.target, &attach.source)
+        } else {
+            (&attach.source, &attach.target)
+        };
+        let request = LinkRequest {
+            address: performative::address(ours).unwrap_or_default(),
+            peer_address: performative::address(theirs),
+            session: self.channel,
+        };
+        let address = request.address.to_owned();
+        let opened = if wire.links >= MAX_LINKS {
+            let text = format!("a connection carries at most {MAX_LINKS} links");
+            Err(AmqpError::new(condition::RESOURCE_LIMIT_EXCEEDED, text))
+        } else if is_sender {
+            directory::target(&request, &wire.peer)
+                .map(|target| (End::Target(IncomingLink::new(target.node)), target.access))
+        } else {
+            let settled = attach.snd_settle_mode == SenderSettleMode::Settled;
+            directory::source(&request, &wire.peer)
+                .map(|source| (End::Source(OutgoingLink::new(source.node, settled)), source.access))
+        };
+        match opened {
+            Ok((end, access)) => {
+                wire.peer.record(AmqpEvent::Attached {
+                    address: address.clone(),
+                });
+                let link = Link {
+                    key,
+                    name: attach.name.clone(),
+                    address,
+                    access,
+                    end,
+                };
+                wire.links += 1;
+                wire.send(self.channel, Performative::Attach(Box::new(answer(attach))));
+                self.links.insert(key.handle, Some(link));
+                self.top_up(key.handle, wire);
+            }
+            Err(error) => {
+                wire.peer.record(AmqpEvent::AttachRefused {
+                    address,
+                    condition: error.condition.clone().into_owned(),
+                });
+                self.refuse(attach, error, wire);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn flow(&mut self, flow: &Flow, wire: &mut Wire) -> Result<(), Violation> {
+        self.next_incoming_id = flow.next_outgoing_id;
+        let seen = flow.next_incoming_id.unwrap_or(FIRST_ID);
+        let under_way = self.next_outgoing_id.wrapping_sub(seen);
+        self.remote_window = flow.incoming_window.saturating_sub(under_way);
+        if let Some(handle) = flow.handle {
+            if let Some(Link { end, .. }) = self.link(handle)? {
+                let nothing_to_drain = match end {
+                    End::Target(_) => false,
+                    End::Source(link) => {
+                        link.update(flow);
+                        !link.has_credit() && link.drained()
+                    }
+                };
+                if flow.echo || nothing_to_drain {
+                    self.send_flow(Some(handle), nothing_to_drain, wire);
+                }
+            }
+        } else if flow.echo {
+            self.send_flow(None, false, wire);
+        }
+        self.pump(wire);
+        Ok(())
+    }
+
+    pub(super) fn transfer(&mut self, transfer: &Transfer, payload: Bytes, wire: &mut Wire) -> Result<(), Violation> {
+        self.incoming_window = self.incoming_window.checked_sub(1).ok_or_else(|| {
+            Violation::Session(AmqpError::new(
+                condition::WINDOW_VIOLATION,
+                "a transfer came beyond the window",
+            ))
+        })?;
+        self.next_incoming_id = self.next_incoming_id.wrapping_add(1);
+        if self.incoming_window <= WINDOW / 2 {
+            self.incoming_window = WINDOW;
+            self.send_flow(None, false, wire);
+        }
+        let handle = transfer.handle;
+        let Some(link) = self.link(handle)? else {
+            return Ok(());
+        };
+        let key = link.key;
+        let End::Target(end) = &mut link.end else {
+            let text = "a transfer came on a link on which we send";
+            return Err(Violation::Session(AmqpError::new(condition::NOT_ALLOWED, text)));
+        };
+        let arrived = match end.receive(transfer, payload, wire) {
+            Ok(Some(arrived)) => arrived,
+            Ok(None) => {
+                self.top_up(handle, wire);
+                return Ok(());
+            }
+            Err(error) => {
+                self.detach(handle, Some(error), wire);
+                return Ok(());
+            }
+        };
+        let (delivery_id, settled) = (arrived.delivery_id, arrived.settled);
+        match end.node().deliver(arrived.message) {
+            Settlement::Now(outcome) => self.settle(delivery_id, settled, outcome, wire),
+            Settlement::Later(outcome) => {
+                end.hold();
+                wire.waiting.push(Box::pin(async move {
+                    Wake::Settled {
+                        link: key,
+                        delivery_id,
+                        settled,
+                        outcome: outcome.await,
+                    }
+                }));
+            }
+            Settlement::Never => wire.is_broken = true,
+        }
+        self.top_up(handle, wire);
+        Ok(())
+    }
+
+    /// The peer says what became of deliveries.
+    pub(super) fn disposition(&mut self, disposition: &Disposition, wire: &mut Wire) {
+        // About its own deliveries there is nothing to learn: we settle them first.
+        if disposition.role == Role::Sender {
+            return;
+        }
+        let outcome = match &disposition.state {
+            Some(DeliveryState::Terminal(outcome)) => outcome.clone(),
+            _ if disposition.settled => Outcome::Released,
+            _ => return,
+        };
+        let last = disposition.last.unwrap_or(disposition.first);
+        for delivery_id in self.unsettled_between(disposition.first, last) {
+            let Some(unsettled) = self.unsettled.remove(&delivery_id) else {
+                continue;
+            };
+            if let Some(Some(link)) = self.links.get(&unsettled.handle) {
+                wire.peer.record(AmqpEvent::Settled {
+                    address: link.address.clone(),
+                    outcome: outcome.name(),
+                });
+            }
+            let answer = unsettled.settle(outcome.clone());
+            if !disposition.settled {
+                let answer = Disposition {
+                    role: Role::Sender,
+                    first: delivery_id,
+                    last: Some(delivery_id),
+                    settled: true,
+                    state: Some(answer.into()),
+                };
+                wire.send(self.channel, Performative::Disposition(answer));
+            }
+        }
+        self.pump(wire);
+    }
+
+    /// The peer detaches a link, or answers that we did.
+    pub(super) fn detached(&mut self, detach: &Detach, wire: &mut Wire) -> Result<(), Violation> {
+        match self.links.remove(&detach.handle) {
+            None => Err(Violation::Session(unattached(detach.handle))),
+            Some(None) => Ok(()),
+            Some(Some(link)) => {
+                self.forget(&link, wire);
+                let answer = Detach {
+                    handle: detach.handle,
+                    closed: detach.closed,
+                    error: None,
+                };
+                wire.send(self.channel, Performative::Detach(answer));
+                Ok(())
+            }
+        }
+    }
+
+    /// Something happened that one of the session's links waited for.
+    pub(super) fn wake(&mut self, wake: Wake, wire: &mut Wire) {
+        match wake {
+            Wake::Message { link, wait, .. } if !self.end_wait(link, wait) => wake.give_back(),
+            Wake::Message { link, next, .. } => self.answer_of_source(link.handle, next, wire),
+            Wake::Settled {
+                link: key,
+                delivery_id,
+                settled,
+                outcome,
+            } => {
+                let link = self.links.get_mut(&key.handle).and_then(Option::as_mut);
+                let Some(link) = link.filter(|link| link.key == key) else {
+                    return;
+                };
+                if let End::Target(end) = &mut link.end {
+                    end.let_go();
+                }
+                self.settle(delivery_id, settled, outcome, wire);
+                self.top_up(key.handle, wire);
+            }
+        }
+    }
+
+    /// Writes what waits for window, then asks the sources of links with credit.
+    pub(super) fn pump(&mut self, wire: &mut Wire) {
+        while let Some(sending) = self.sending.front_mut() {
+            if self.remote_window == 0 {
+                return;
+            }
+            wire.send_part(self.channel, &sending.transfer, &mut sending.payload);
+            self.remote_window -= 1;
+            self.next_outgoing_id = self.next_outgoing_id.wrapping_add(1);
+            if sending.payload.is_empty() {
+                self.sending.pop_front();
+            }
+        }
+        if wire.is_full() {
+            wire.is_stalled = true;
+            return;
+        }
+        if self.unsettled.len() >= MAX_UNSETTLED {
+            return;
+        }
+        for link in self.links.values_mut().flatten() {
+            if let End::Source(end) = &mut link.end {
+                end.ask(link.key, wire);
+            }
+        }
+    }
+
+    /// Detaches every link that may no longer be.
+    pub(super) fn detach_unauthorized(&mut self, wire: &mut Wire) {
+        let links: Vec<_> = self.links.values().flatten().collect();
+        let refused: Vec<_> = links
+            .into_iter()
+            .filter_map(|link| Some((link.key.handle, wire.peer.check(&link.access).err()?)))
+            .collect();
+        for (handle, failure) in refused {
+            self.detach(handle, Some(failure.into()), wire);
+        }
+    }
+
+    /// Detaches every link whose address contains `address`, which is in lower case.
+    pub(super) fn detach_matching(&mut self, address: &str, error: Option<&AmqpError>, wire: &mut Wire) {
+        let links = self.links.values().flatten();
+        let matching = links.filter(|link| link.address.to_ascii_lowercase().contains(address));
+        let handles: Vec<u32> = matching.map(|link| link.key.handle).collect();
+        for handle in handles {
+            self.detach(handle, error.cloned(), wire);
+        }
+    }
+
+    /// Gives up everything the session holds.
+    pub(super) fn end(mut self, wire: &mut Wire) {
+        for link in std::mem::take(&mut self.links).values().flatten() {
+            self.forget(link, wire);
+        }
+    }
+
+    /// Whether the link still waits for this answer of its source. It does not any more, then.
+    fn end_wait(&mut self, key: LinkKey, wait: u64) -> bool {
+        let link = self.links.get_mut(&key.handle).and_then(Option::as_mut);
+        match link.filter(|link| link.key == key).map(|link| &mut link.end) {
+            Some(End::Source(end)) => end.answered(wait),
+            _ => false,
+        }
+    }
+
+    fn answer_of_source(&mut self, handle: u32, next: Option<Result<OutgoingMessage, AmqpError>>, wire: &mut Wire) {
+        match next {
+            Some(Ok(message)) => self.send(handle, message, wire),
+            Some(Err(error)) => self.detach(handle, Some(error), wire),
+            None => {
+                if let Some(Some(Link {
+                    end: End::Source(end), ..
+                })) = self.links.get_mut(&handle)
+                {
+                    if end.drained() {
+                        self.send_flow(Some(handle), true, wire);
+                    }
+                }
+            }
+        }
+        self.pump(wire);
+    }
+
+    fn send(&mut self, handle: u32, message: OutgoingMessage, wire: &mut Wire) {
+        let Some(Some(Link {
+            address,
+            end: End::Source(end),
+            ..
+        })) = self.links.get_mut(&handle)
+        else {
+            return;
+        };
+        wire.peer.record(AmqpEvent::Sent {
+            address: address.clone(),
+        });
+        end.spend();
+        let delivery_id = self.next_delivery_id;
+        self.next_delivery_id = delivery_id.wrapping_add(1);
+        if !end.settled {
+            let unsettled = Unsettled::new(handle, message.tag, Arc::clone(&end.node));
+            self.unsettled.insert(delivery_id, unsettled);
+        }
+        self.sending.push_back(Sending {
+            handle,
+            transfer: Transfer {
+                handle,
+                delivery_id: Some(delivery_id),
+                // .NET reads the tag as a GUID, whose first groups it keeps in little-endian order.
+                delivery_tag: Some(Bytes::copy_from_slice(&message.tag.to_bytes_le())),
+                message_format: Some(0),
+                settled: Some(end.settled),
+                more: false,
+                rcv_settle_mode: None,
+                state: None,
+                resume: false,
+                aborted: false,
+                batchable: true,
+            },
+            payload: message.payload,
+        });
+        let drained = !end.has_credit() && end.drained();
+        self.pump(wire);
+        if drained {
+            self.send_flow(Some(handle), true, wire);
+        }
+    }
+
+    /// Tells the peer what became of its delivery, unless it does not want to know.
+    fn settle(&mut self, delivery_id: u32, settled: bool, outcome: Outcome, wire: &mut Wire) {
+        if settled {
+            return;
+        }
+        let disposition = Disposition {
+            role: Role::Receiver,
+            first: delivery_id,
+            last: Some(delivery_id),
+            settled: true,
+            state: Some(outcome.into()),
+        };
+        wire.send(self.channel, Performative::Disposition(disposition));
+    }
+
+    fn top_up(&mut self, handle: u32, wire: &mut Wire) {
+        let Some(Some(Link {
+            end: End::Target(end), ..
+        })) = self.links.get_mut(&handle)
+        else {
+            return;
+        };
+        if end.top_up() {
+            self.send_flow(Some(handle), false, wire);
+        }
+    }
+
+    fn send_flow(&self, handle: Option<u32>, drain: bool, wire: &mut Wire) {
+        let mut flow = Flow {
+            next_incoming_id: Some(self.next_incoming_id),
+            incoming_window: self.incoming_window,
+            next_outgoing_id: self.next_outgoing_id,
+            outgoing_window: WINDOW,
+            handle,
+            delivery_count: None,
+            link_credit: None,
+            available: None,
+            drain,
+            echo: false,
+        };
+        if let Some(Some(link)) = handle.and_then(|handle| self.links.get(&handle)) {
+            link.end.describe(&mut flow);
+        }
+        wire.send(self.channel, Performative::Flow(flow));
+    }
+
+    /// Detaches a link; the handle stays taken until the peer has answered.
+    fn detach(&mut self, handle: u32, error: Option<AmqpError>, wire: &mut Wire) {
+        let Some(slot) = self.links.get_mut(&handle) else {
+            return;
+        };
+        let Some(link) = slot.take() else {
+            return;
+        };
+        wire.peer.record(AmqpEvent::Detached {
+            address: link.address.clone(),
+            condition: error.as_ref().map(|error| error.condition.clone().into_owned()),
+        });
+        self.forget(&link, wire);
+        let detach = Detach {
+            handle,
+            closed: true,
+            error,
+        };
+        wire.send(self.channel, Performative::Detach(detach));
+    }
+
+    /// A hub refuses a link by attaching it to nothing and detaching it at once with the reason. A redirect keeps the
+    /// address, for clients that look at it before they look at the detach.
+    fn refuse(&mut self, attach: Attach, error: AmqpError, wire: &mut Wire) {
+        let handle = attach.handle;
+        let mut answer = answer(attach);
+        if error.condition != REDIRECT {
+            match answer.role {
+                Role::Sender => answer.source = Value::Null,
+                Role::Receiver => answer.target = Value::Null,
+            }
+        }
+        wire.send(self.channel, Performative::Attach(Box::new(answer)));
+        let detach = Detach {
+            handle,
+            closed: true,
+            error: Some(error),
+        };
+        wire.send(self.channel, Performative::Detach(detach));
+        self.links.insert(handle, None);
+    }
+
+    /// A link attached again under its name takes the place of the one before it.
+    fn steal(&mut self, name: &str, is_sender: bool, wire: &mut Wire) {
+        let mut links = self.links.values().flatten();
+        let same = links.find(|link| link.name == name && matches!(link.end, End::Target(_)) == is_sender);
+        if let Some(handle) = same.map(|link| link.key.handle) {
+            let error = AmqpError::new("amqp:link:stolen", "a link of the same name was attached");
+            self.detach(handle, Some(error), wire);
+        }
+    }
+
+    /// Gives back what a link holds: frames not yet sent, messages not yet settled.
+    fn forget(&mut self, link: &Link, wire: &mut Wire) {
+        wire.links -= 1;
+        match &link.end {
+            End::Target(end) => wire.partial -= end.partial(),
+            End::Source(_) => {
+                let handle = link.key.handle;
+                self.sending.retain(|sending| sending.handle != handle);
+                self.unsettled.retain(|_, unsettled| unsettled.handle != handle);
+            }
+        }
+    }
+
+    /// The link with this handle; `None` if we have detached it already and the peer does not know yet.
+    fn link(&mut self, handle: u32) -> Result<Option<&mut Link>, Violation> {
+        match self.links.get_mut(&handle) {
+            None => Err(Violation::Session(unattached(handle))),
+            Some(link) => Ok(link.as_mut()),
+        }
+    }
+
+    /// The unsettled deliveries from `first` to `last`, whose numbers begin again at 0 after the highest.
+    fn unsettled_between(&self, first: u32, last: u32) -> Vec<u32> {
+        let mut ids = Vec::new();
+        if first <= last {
+            ids.extend(self.unsettled.range(first..=last).map(|(id, _)| *id));
+        } else if last.wrapping_sub(first) < u32::MAX / 2 {
+            ids.extend(self.unsettled.range(first..).map(|(id, _)| *id));
+            ids.extend(self.unsettled.range(..=last).map(|(id, _)| *id));
+        }
+        ids
+    }
+}
+
+/// The answer to an attach, with the termini as the peer wrote them.
+fn answer(attach: Attach) -> Attach {
+    let role = match attach.role {
+        Role::Sender => Role::Receiver,
+        Role::Receiver => Role::Sender,
+    };
+    Attach {
+        name: attach.name,
+        handle: attach.handle,
+        role,
+        snd_settle_mode: match (role, attach.snd_settle_mode) {
+            // We settle first or not at all, and do not decide that anew for each message.
+            (Role::Sender, SenderSettleMode::Mixed) => SenderSettleMode::Unsettled,
+            (_, mode) => mode,
+        },
+        rcv_settle_mode: match role {
+            Role::Sender => attach.rcv_settle_mode,
+            Role::Receiver => ReceiverSettleMode::First,
+        },
+        source: attach.source,
+        target: attach.target,
+        initial_delivery_count: (role == Role::Sender).then_some(0),
+        max_message_size: Some(MAX_MESSAGE_SIZE as u64),
+        properties: Vec::new(),
+    }
+}
+
+fn unattached(handle: u32) -> AmqpError {
+    AmqpError::new(condition::UNATTACHED_HANDLE, format!("no link has the handle {handle}"))
+}
+
+const REDIRECT: &str = "amqp:link:redirect";
+
+/// What a hub says in its begin.
+const WINDOW: u32 = 5000;
+const HANDLE_MAX: u32 = 262_143;
+const FIRST_ID: u32 = 1;
+
+/// More than the device clients' pools ever open on one connection.
+const MAX_LINKS: usize = 16_384;
+
+/// A peer that settles nothing gets no more than this.
+const MAX_UNSETTLED: usize = 10_000;

@@ -1,0 +1,106 @@
+use bytes::Bytes;
+use uuid::Uuid;
+
+/// An AMQP value together with its type.
+///
+/// This is the emulator's own model of the type system: it does not use the one that the clients encode with, so that a
+/// mistake there is seen here.
+///
+/// It has no `Debug`, because a value may be a token.
+#[derive(Clone, PartialEq)]
+#[cfg_attr(test, derive(Debug))]
+pub(crate) enum Value {
+    Null,
+    Boolean(bool),
+    Ubyte(u8),
+    Ushort(u16),
+    Uint(u32),
+    Ulong(u64),
+    Byte(i8),
+    Short(i16),
+    Int(i32),
+    Long(i64),
+    Float(f32),
+    Double(f64),
+    /// A decimal of 4, 8 or 16 bytes, uninterpreted.
+    Decimal(Bytes),
+    Char(char),
+    /// Milliseconds since the Unix epoch.
+    Timestamp(i64),
+    Uuid(Uuid),
+    Binary(Bytes),
+    String(String),
+    Symbol(String),
+    List(Vec<Value>),
+    Map(Vec<(Value, Value)>),
+    /// Elements of one type.
+    Array(Vec<Value>),
+    /// A descriptor and what it describes.
+    Described(Box<(Value, Value)>),
+}
+
+impl Value {
+    pub(crate) fn symbol(text: impl Into<String>) -> Self {
+        Self::Symbol(text.into())
+    }
+
+    pub(crate) fn string(text: impl Into<String>) -> Self {
+        Self::String(text.into())
+    }
+
+    /// A list with a descriptor: how frames, termini and outcomes are written.
+    pub(crate) fn composite(code: u64, fields: Vec<Self>) -> Self {
+        Self::described(code, Self::List(fields))
+    }
+
+    pub(crate) fn described(code: u64, value: Self) -> Self {
+        Self::Described(Box::new((Self::Ulong(code), value)))
+    }
+
+    /// A map with symbols for keys.
+    pub(crate) fn fields(entries: impl IntoIterator<Item = (String, Self)>) -> Self {
+        Self::Map(
+            entries
+                .into_iter()
+                .map(|(key, value)| (Self::Symbol(key), value))
+                .collect(),
+        )
+    }
+
+    pub(crate) fn is_null(&self) -> bool {
+        matches!(self, Self::Null)
+    }
+
+    /// The text of a string or a symbol. Some clients write one where the standard asks for the other.
+    pub(crate) fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::String(text) | Self::Symbol(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn into_text(self) -> Option<String> {
+        match self {
+            Self::String(text) | Self::Symbol(text) => Some(text),
+            _ => None,
+        }
+    }
+}
+
+impl From<bool> for Value {
+    fn from(value: bool) -> Self {
+        Self::Boolean(value)
+    }
+}
+
+impl From<u32> for Value {
+    fn from(value: u32) -> Self {
+        Self::Uint(value)
+    }
+}
+
+impl<T: Into<Self>> From<Option<T>> for Value {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Null, Into::into)
+    }
+}
