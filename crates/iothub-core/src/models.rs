@@ -9,11 +9,14 @@
 
 mod authentication;
 mod configuration_content;
+mod desired;
 mod null;
 mod open_enum;
 mod scheduled_job_kind;
 pub(crate) mod seconds;
 pub(crate) mod timestamp;
+mod twin;
+mod twin_content;
 mod twin_patch;
 mod x509_thumbprints;
 
@@ -21,6 +24,8 @@ pub use crate::generated::*;
 pub use authentication::Authentication;
 pub use configuration_content::ConfigurationContent;
 pub use scheduled_job_kind::ScheduledJobKind;
+pub use twin::{Twin, TwinFormat, TwinMetadata, TwinPage, TwinSection};
+pub use twin_content::TwinContent;
 pub use twin_patch::TwinPatch;
 pub use x509_thumbprints::X509Thumbprints;
 

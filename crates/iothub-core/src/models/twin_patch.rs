@@ -2,7 +2,7 @@ use azure_core::fmt::SafeDebug;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::null_as_default;
+use super::{desired, null_as_default};
 
 /// Changes to the tags and desired properties of a twin.
 ///
@@ -38,7 +38,7 @@ pub struct TwinPatch {
     #[serde(
         default,
         rename = "properties",
-        with = "desired_within_properties",
+        with = "desired",
         skip_serializing_if = "Map::is_empty"
     )]
     pub desired: Map<String, Value>,
@@ -74,31 +74,5 @@ impl TwinPatch {
     #[must_use]
     pub fn remove_desired(self, name: impl Into<String>) -> Self {
         self.set_desired(name, Value::Null)
-    }
-}
-
-mod desired_within_properties {
-    use super::*;
-    use serde::{Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(desired: &Map<String, Value>, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct Properties<'a> {
-            desired: &'a Map<String, Value>,
-        }
-
-        Properties { desired }.serialize(serializer)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Map<String, Value>, D::Error> {
-        #[derive(Deserialize)]
-        struct Properties {
-            #[serde(default, deserialize_with = "null_as_default")]
-            desired: Map<String, Value>,
-        }
-
-        Ok(Option::<Properties>::deserialize(deserializer)?
-            .map(|properties| properties.desired)
-            .unwrap_or_default())
     }
 }

@@ -1,0 +1,4 @@
+//! What applications see of iothub-core.
+
+mod twin;
+mod wire;
