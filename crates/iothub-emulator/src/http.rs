@@ -5,6 +5,8 @@ mod call;
 mod devices;
 mod envelope;
 mod router;
+mod web_socket;
+mod web_socket_bytes;
 
 use std::{fmt, pin::pin, time::Duration};
 
@@ -33,7 +35,7 @@ pub(crate) async fn serve<S>(stream: S, hub: Hub, stop: Stop)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let service = service_fn(|request| handle(hub.clone(), request));
+    let service = service_fn(|request| handle(hub.clone(), stop.clone(), request));
     let mut server = auto::Builder::new(TokioExecutor::new());
     server
         .http1()
@@ -58,9 +60,15 @@ where
     }
 }
 
-async fn handle(hub: Hub, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, ConnectionLost> {
+async fn handle(hub: Hub, stop: Stop, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, ConnectionLost> {
     let started = Instant::now();
     let operation = format!("{} {}", request.method(), request.uri().path());
+    if web_socket::is_asked_for(&request) {
+        return Ok(match web_socket::upgrade(&hub, stop, request) {
+            Ok(response) => response,
+            Err(failure) => Answer::refusal(&failure, hub.clock().now()).into_response(),
+        });
+    }
     let fault = hub.faults().take();
     if let Some(fault) = &fault {
         hub.journal().record(Event::Fault { name: fault.name() });
