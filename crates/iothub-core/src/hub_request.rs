@@ -4,12 +4,12 @@ use azure_core::{
     Result,
     http::{
         Body, Method, Request, Url,
-        headers::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue},
+        headers::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue, IF_MATCH},
     },
 };
 use serde::Serialize;
 
-use crate::{CallLimits, OperationClass};
+use crate::{CallLimits, IfMatch, OperationClass};
 
 /// One request to a hub; [`HubPipeline::request`](crate::HubPipeline::request) makes it.
 #[derive(Clone)]
@@ -49,6 +49,15 @@ impl HubRequest {
     pub fn header(mut self, name: impl Into<HeaderName>, value: impl Into<HeaderValue>) -> Self {
         self.inner.insert_header(name, value);
         self
+    }
+
+    /// Makes a write conditional.
+    ///
+    /// # Errors
+    ///
+    /// The tag is none; see [`IfMatch::to_header`].
+    pub fn if_match(self, condition: &IfMatch) -> Result<Self> {
+        Ok(self.header(IF_MATCH, condition.to_header()?))
     }
 
     /// Sets the body to `value` as JSON.
