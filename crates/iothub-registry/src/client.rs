@@ -1,0 +1,105 @@
+use azure_core::http::{ClientOptions, Transport};
+use iothub_auth::{ConnectionString, Credential};
+use iothub_core::{HubHost, HubPipeline, Product, Result};
+
+use crate::RegistryClientOptions;
+
+mod devices;
+
+/// The registry of a hub: which devices there are, and how each proves who it is.
+///
+/// Cheap to clone; clones share connections and tokens. There is nothing to open or close. The credential needs the
+/// permission *RegistryRead* to read and *RegistryReadWrite* to write; with Microsoft Entra ID, the role *IoT Hub
+/// Registry Contributor*.
+///
+/// # Examples
+///
+/// ```no_run
+/// use iothub_registry::{RegistryClient, models::Device};
+///
+/// # async fn example(connection_string: &str) -> iothub_core::Result<()> {
+/// let registry = RegistryClient::from_connection_string(connection_string, None)?;
+///
+/// let lamp = registry.create_device(&Device::new("lamp".parse()?), None).await?.into_model()?;
+/// println!("{} is {:?}", lamp.device_id, lamp.status);
+/// # Ok(()) }
+/// ```
+#[doc(alias = "RegistryManager")]
+#[doc(alias = "Registry")]
+#[doc(alias = "DevicesClient")]
+#[derive(Clone, Debug)]
+pub struct RegistryClient {
+    hub: HubPipeline,
+}
+
+impl RegistryClient {
+    /// A client for the registry of `host`. It sends nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// The options have no transport and the feature `hyper` is off, or the platform has no root certificates to check
+    /// the hub's with; or the application id in the options is not one.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    ///
+    /// use iothub_auth::DefaultAzureCredential;
+    /// use iothub_core::CallLimits;
+    /// use iothub_registry::{RegistryClient, RegistryClientOptions};
+    ///
+    /// # fn example() -> iothub_core::Result<()> {
+    /// let credential = DefaultAzureCredential::new(None)?;
+    /// let options = RegistryClientOptions {
+    ///     limits: CallLimits { deadline: Duration::from_secs(10), ..CallLimits::default() },
+    ///     ..RegistryClientOptions::default()
+    /// };
+    /// let registry = RegistryClient::new("my-hub.azure-devices.net".parse()?, credential, Some(options))?;
+    /// # Ok(()) }
+    /// ```
+    pub fn new(
+        host: HubHost,
+        credential: impl Into<Credential>,
+        options: Option<RegistryClientOptions>,
+    ) -> Result<Self> {
+        let RegistryClientOptions { limits, client_options } = options.unwrap_or_default();
+        let authorization = credential.into().policy(&host);
+        let hub = HubPipeline::new(PRODUCT, host, authorization, with_transport(client_options)?)?;
+        Ok(Self {
+            hub: hub.with_limits(limits),
+        })
+    }
+
+    /// A client for the hub of a connection string, which names a shared access policy and holds its key.
+    ///
+    /// # Errors
+    ///
+    /// `text` is not the connection string of a hub, and as [`new`](Self::new).
+    #[doc(alias = "CreateFromConnectionString")]
+    #[doc(alias = "fromConnectionString")]
+    pub fn from_connection_string(text: &str, options: Option<RegistryClientOptions>) -> Result<Self> {
+        let ConnectionString { host, credential, .. } = text.parse()?;
+        Self::new(host, credential, options)
+    }
+}
+
+/// The pipeline knows per call how long to wait for an answer, so the transport does not have to.
+#[cfg(feature = "hyper")]
+fn with_transport(mut options: ClientOptions) -> Result<ClientOptions> {
+    if options.transport.is_none() {
+        let transport = iothub_transport_http::HyperTransport::shared()?.with_response_head_timeout(None);
+        options.transport = Some(Transport::from(transport));
+    }
+    Ok(options)
+}
+
+#[cfg(not(feature = "hyper"))]
+fn with_transport(options: ClientOptions) -> Result<ClientOptions> {
+    Ok(options)
+}
+
+const PRODUCT: Product = Product {
+    name: env!("CARGO_PKG_NAME"),
+    version: env!("CARGO_PKG_VERSION"),
+};
