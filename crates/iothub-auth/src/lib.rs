@@ -1,1 +1,44 @@
-//! How a backend proves to Azure IoT Hub who it is: Microsoft Entra credentials, SAS, connection strings.
+#![doc = include_str!("../README.md")]
+
+mod authorization_policy;
+mod cbs_tokens;
+mod chained_token_credential;
+mod client_assertion_credential;
+mod client_certificate;
+mod client_certificate_credential;
+mod client_secret_credential;
+mod clock;
+mod connection_string;
+mod credential;
+mod credential_error;
+mod default_azure_credential;
+mod developer_tool;
+mod entra_credential;
+mod environment;
+mod environment_credential;
+mod jitter;
+mod managed_identity_credential;
+mod shared_access_key;
+mod shared_access_signature;
+mod token_cache;
+mod token_client;
+mod token_retry;
+mod workload_identity_credential;
+
+pub use azure_identity::{ClientAssertion, Executor, UserAssignedId};
+pub use chained_token_credential::ChainedTokenCredential;
+pub use client_assertion_credential::{ClientAssertionCredential, ClientAssertionCredentialOptions};
+pub use client_certificate::ClientCertificate;
+pub use client_certificate_credential::{ClientCertificateCredential, ClientCertificateCredentialOptions};
+pub use client_secret_credential::{ClientSecretCredential, ClientSecretCredentialOptions};
+pub use connection_string::ConnectionString;
+pub use credential::Credential;
+pub use credential_error::CredentialError;
+pub use default_azure_credential::{DefaultAzureCredential, DefaultAzureCredentialOptions};
+pub use entra_credential::EntraCredential;
+pub use environment::Environment;
+pub use environment_credential::{EnvironmentCredential, EnvironmentCredentialOptions};
+pub use managed_identity_credential::{ManagedIdentityCredential, ManagedIdentityCredentialOptions};
+pub use shared_access_key::SharedAccessKey;
+pub use shared_access_signature::SharedAccessSignature;
+pub use workload_identity_credential::{WorkloadIdentityCredential, WorkloadIdentityCredentialOptions};
