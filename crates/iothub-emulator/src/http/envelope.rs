@@ -1,7 +1,7 @@
 //! Error bodies. The service has three shapes, and clients look for a code in each of them.
 
 use iothub_core::HubErrorCode;
-use serde_json::{Value, json};
+use serde::Serialize;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
 
@@ -10,20 +10,24 @@ use crate::hub::Failure;
 /// The shape that the service has for this failure.
 pub(crate) fn of(failure: &Failure, tracking: &str, now: OffsetDateTime) -> Vec<u8> {
     match failure.code {
-        HubErrorCode::ModuleAlreadyExistsOnDevice => numbered(failure, tracking, now).to_string(),
-        _ => named(failure, tracking).to_string(),
+        HubErrorCode::ModuleAlreadyExistsOnDevice => json(&Numbered::new(failure, tracking, now)),
+        _ => json(&Named {
+            message: format!("ErrorCode:{};{}", failure.code.as_str(), failure.message),
+            exception_message: format!("Tracking ID:{tracking}"),
+        }),
     }
-    .into_bytes()
 }
 
 /// What comes back from methods and commands: the numbered shape as a text within the named one.
 pub(crate) fn nested(failure: &Failure, tracking: &str, now: OffsetDateTime) -> Vec<u8> {
-    let mut inner = numbered(failure, tracking, now);
-    if let Some(members) = inner.as_object_mut() {
-        members.insert("info".to_owned(), Value::Null);
-    }
-    let outer = json!({"Message": inner.to_string(), "ExceptionMessage": ""});
-    outer.to_string().into_bytes()
+    let inner = json(&Nested {
+        numbered: Numbered::new(failure, tracking, now),
+        info: (),
+    });
+    json(&Named {
+        message: String::from_utf8(inner).unwrap_or_default(),
+        exception_message: String::new(),
+    })
 }
 
 /// A tracking id as the service makes them: what to tell support about a request.
@@ -32,25 +36,51 @@ pub(crate) fn tracking_id(now: OffsetDateTime) -> String {
     format!("{}-G2:-TimeStamp:{time}", Uuid::new_v4().simple())
 }
 
-fn named(failure: &Failure, tracking: &str) -> Value {
-    json!({
-        "Message": format!("ErrorCode:{};{}", failure.code.as_str(), failure.message),
-        "ExceptionMessage": format!("Tracking ID:{tracking}"),
-    })
+/// The members stand in the service's order, for those who read a log.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Named {
+    message: String,
+    exception_message: String,
 }
 
-fn numbered(failure: &Failure, tracking: &str, now: OffsetDateTime) -> Value {
-    let seconds = now.replace_nanosecond(0).unwrap_or(now);
-    json!({
-        "errorCode": failure.code.number(),
-        "message": failure.message,
-        "trackingId": tracking,
-        "timestampUtc": seconds.format(&Rfc3339).unwrap_or_default(),
-    })
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Numbered<'a> {
+    error_code: Option<u32>,
+    message: &'a str,
+    tracking_id: &'a str,
+    timestamp_utc: String,
+}
+
+#[derive(Serialize)]
+struct Nested<'a> {
+    #[serde(flatten)]
+    numbered: Numbered<'a>,
+    /// Always null here; the service puts time-outs in it at times.
+    info: (),
+}
+
+impl<'a> Numbered<'a> {
+    fn new(failure: &'a Failure, tracking: &'a str, now: OffsetDateTime) -> Self {
+        let seconds = now.replace_nanosecond(0).unwrap_or(now);
+        Self {
+            error_code: failure.code.number(),
+            message: &failure.message,
+            tracking_id: tracking,
+            timestamp_utc: seconds.format(&Rfc3339).unwrap_or_default(),
+        }
+    }
+}
+
+/// These structs hold texts and numbers, which can always be written.
+fn json(body: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(body).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
     use time::macros::datetime;
 
     use super::*;

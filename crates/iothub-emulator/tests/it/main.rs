@@ -1,5 +1,6 @@
 //! The emulator over its sockets, asked by a bare HTTP client that knows nothing of this project's clients.
 
+mod binary;
 mod client;
 mod errors;
 mod faults;

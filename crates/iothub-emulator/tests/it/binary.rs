@@ -1,0 +1,79 @@
+use std::{
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+use serde_json::Value;
+
+fn emulator() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_iothub-emulator"))
+}
+
+fn refused(arguments: &[&str]) -> (Option<i32>, String) {
+    let Output { status, stderr, .. } = emulator().args(arguments).output().unwrap();
+    (status.code(), String::from_utf8(stderr).unwrap())
+}
+
+#[cfg(unix)]
+#[test]
+fn it_says_when_it_is_ready_and_stops_when_told() {
+    for signal in ["-INT", "-TERM"] {
+        let mut child = emulator()
+            .args(["--host", "hub.localhost", "--log", "off"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        let ready: Value = serde_json::from_str(&line).unwrap();
+
+        assert_eq!(
+            (&ready["event"], &ready["host"]),
+            (&"ready".into(), &"hub.localhost".into())
+        );
+        let port = ready["httpsPort"].as_u64().unwrap();
+        let text = ready["connectionString"].as_str().unwrap();
+        let start = format!("HostName=hub.localhost:{port};SharedAccessKeyName=iothubowner;SharedAccessKey=");
+        assert!(text.starts_with(&start), "{text}");
+        for port in ["httpsPort", "amqpsPort"] {
+            let port = u16::try_from(ready[port].as_u64().unwrap()).unwrap();
+            std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+        }
+        let root = ready["caFile"].as_str().unwrap().to_owned();
+        assert!(std::fs::read_to_string(&root).unwrap().contains("BEGIN CERTIFICATE"));
+
+        let sent = Command::new("kill")
+            .args([signal, &child.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(sent.success());
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{signal}");
+        assert!(!Path::new(&root).exists(), "nothing is left behind");
+        let mut rest = String::new();
+        stdout.read_line(&mut rest).unwrap();
+        assert_eq!(rest, "", "one line is all");
+    }
+}
+
+#[test]
+fn what_cannot_work_is_said_at_once() {
+    for (arguments, code, text) in [
+        (&["--nonsense"][..], 2, "--nonsense"),
+        (&["--https-port", "many"], 2, "many"),
+        (&["--https-port"], 2, "--https-port"),
+        (&["--bind", "0.0.0.0"], 1, "allow_remote"),
+        (&["--host", "https://hub"], 1, "is not the host of a hub"),
+        (&["--data-dir", "/dev/null/x"], 1, "/dev/null/x"),
+    ] {
+        let (status, stderr) = refused(arguments);
+        assert_eq!(status, Some(code), "{arguments:?}: {stderr}");
+        assert!(stderr.contains(text), "{arguments:?}: {stderr}");
+    }
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let (status, stderr) = refused(&["--amqps-port", &port]);
+    assert_eq!(status, Some(1));
+    assert!(stderr.contains(&port) && stderr.contains("amqps_port"), "{stderr}");
+}
