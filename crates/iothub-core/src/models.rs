@@ -10,6 +10,7 @@
 mod authentication;
 mod configuration_content;
 mod desired;
+mod import_export;
 mod null;
 mod open_enum;
 mod scheduled_job_kind;
@@ -23,6 +24,7 @@ mod x509_thumbprints;
 pub use crate::generated::*;
 pub use authentication::Authentication;
 pub use configuration_content::ConfigurationContent;
+pub use import_export::{ExportDevices, ImportDevices, StorageAuthentication};
 pub use scheduled_job_kind::ScheduledJobKind;
 pub use twin::{Twin, TwinFormat, TwinMetadata, TwinPage, TwinSection};
 pub use twin_content::TwinContent;

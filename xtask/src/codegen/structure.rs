@@ -133,7 +133,7 @@ fn constructors(object: &Structure) -> TokenStream {
         });
         let taken = required.iter().map(|field| {
             let (name, value) = (format_ident!("{}", field.name), taken(field));
-            if value.to_string() == name.to_string() {
+            if name == value.to_string() {
                 quote!(#name)
             } else {
                 quote!(#name: #value)

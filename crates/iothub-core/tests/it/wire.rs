@@ -5,7 +5,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 /// Every file of `testdata/wire`, and the type that reads it. The files are what hubs answer and what Microsoft's clients send.
-const FILES: &[(&str, fn(&str) -> String)] = &[
+const FILES: &[(&str, Rewrite)] = &[
     ("bulk-item", rewritten::<ExportImportDevice>),
     ("bulk-result", rewritten::<BulkRegistryOperationResult>),
     ("configuration", rewritten::<Configuration>),
@@ -40,6 +40,9 @@ const FILES: &[(&str, fn(&str) -> String)] = &[
     ("twin", rewritten::<Twin>),
     ("twin-module", rewritten::<Twin>),
 ];
+
+/// Reads a JSON text as some type and writes it back.
+type Rewrite = fn(&str) -> String;
 
 #[test]
 fn what_is_on_the_wire_is_read_and_written_back() {
