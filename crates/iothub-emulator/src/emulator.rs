@@ -1,4 +1,11 @@
-use std::{fmt, fs, future::Future, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    fmt, fs,
+    future::{Future, ready},
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use azure_core::error::{ErrorKind, ResultExt};
 use iothub_core::{HubHost, Result};
@@ -6,11 +13,13 @@ use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinSet,
 };
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_rustls::TlsAcceptor;
 use tracing::{Instrument, debug, info_span, warn};
 
 use crate::{
-    Device, EmulatorOptions, amqp, http,
+    Device, EmulatorOptions, amqp,
+    entra::{Entra, door},
+    http,
     hub::{Clock, Door, Faults, Hub, Journal, Target, policy},
     stop::{Stop, Stopper},
     tls::CertificateAuthority,
@@ -37,6 +46,7 @@ use crate::{
 /// ```
 pub struct Emulator {
     hub: Hub,
+    entra: Entra,
     host: HubHost,
     root_certificate: String,
     data_dir: Option<PathBuf>,
@@ -61,26 +71,50 @@ impl Emulator {
             Some(directory) => CertificateAuthority::in_directory(directory)?,
             None => CertificateAuthority::generate()?,
         };
-        let https = listen(&options, options.https_port, "https_port").await?;
-        let amqps = listen(&options, options.amqps_port, "amqps_port").await?;
+        let https = listen(options.bind, options.https_port, "https_port").await?;
+        let amqps = listen(options.bind, options.amqps_port, "amqps_port").await?;
+        let tokens = listen(options.bind, options.entra.port, "entra.port").await?;
+        // It gives tokens to whoever is on this machine, so it is never for others.
+        let loopback = if options.bind.is_loopback() {
+            options.bind
+        } else {
+            IpAddr::V4(Ipv4Addr::LOCALHOST)
+        };
+        let identities = listen(loopback, options.entra.identity_port, "entra.identity_port").await?;
         let host: HubHost = format!("{}:{}", options.host, port(&https)?).parse()?;
         let host = host.with_amqps_port(port(&amqps)?);
         let hub = Hub::new(names(host.name()), policy::load_or_generate(data_dir)?);
+        let doors = (port(&tokens)?, SocketAddr::new(loopback, port(&identities)?));
+        let entra = Entra::open(options.entra, &hub, doors, options.data_dir.clone()).await?;
+        hub.verify_bearer_with(Box::new(entra.clone()));
 
         let stopping = Stopper::new();
         let mut doors = JoinSet::new();
         let tls = TlsAcceptor::from(authority.server_config(host.name(), &[b"h2", b"http/1.1"])?);
         let inside = hub.clone();
-        doors.spawn(accept(https, tls, stopping.listener(), move |stream, stop| {
+        let secure = encrypted(&tls);
+        doors.spawn(accept(https, secure, stopping.listener(), move |stream, stop| {
             http::serve(stream, inside.clone(), stop)
+        }));
+        let (secure, inside) = (encrypted(&tls), entra.clone());
+        doors.spawn(accept(tokens, secure, stopping.listener(), move |stream, stop| {
+            door::serve_tokens(stream, inside.clone(), stop)
+        }));
+        let (plain, inside) = (|tcp| ready(io::Result::Ok(tcp)), entra.clone());
+        doors.spawn(accept(identities, plain, stopping.listener(), move |stream, stop| {
+            door::serve_identities(stream, inside.clone(), stop)
         }));
         let tls = TlsAcceptor::from(authority.server_config(host.name(), &[])?);
         let inside = hub.clone();
-        doors.spawn(accept(amqps, tls, stopping.listener(), move |stream, stop| {
-            amqp::serve(stream, inside.clone(), Door::Amqp, stop)
-        }));
+        doors.spawn(accept(
+            amqps,
+            encrypted(&tls),
+            stopping.listener(),
+            move |stream, stop| amqp::serve(stream, inside.clone(), Door::Amqp, stop),
+        ));
         Ok(Self {
             hub,
+            entra,
             host,
             root_certificate: authority.certificate_pem().to_owned(),
             data_dir: options.data_dir,
@@ -126,6 +160,11 @@ impl Emulator {
         Ok(Device::new(self.hub.clone(), Target::Device(id.parse()?)))
     }
 
+    /// The tenant whose tokens the hub takes.
+    pub fn entra(&self) -> &Entra {
+        &self.entra
+    }
+
     /// What happened in the hub.
     pub fn journal(&self) -> &Journal {
         self.hub.journal()
@@ -162,9 +201,12 @@ impl fmt::Debug for Emulator {
 /// Takes connections until the emulator stops, then waits for those it has.
 ///
 /// Dropping this future drops the connections with it.
-async fn accept<S, F>(listener: TcpListener, tls: TlsAcceptor, stop: Stop, serve: S)
+async fn accept<H, HF, T, S, F>(listener: TcpListener, handshake: H, stop: Stop, serve: S)
 where
-    S: Fn(TlsStream<TcpStream>, Stop) -> F + Clone + Send + 'static,
+    H: Fn(TcpStream) -> HF,
+    HF: Future<Output = io::Result<T>> + Send + 'static,
+    T: Send + 'static,
+    S: Fn(T, Stop) -> F + Clone + Send + 'static,
     F: Future<Output = ()> + Send + 'static,
 {
     let mut connections = JoinSet::new();
@@ -184,7 +226,7 @@ where
         };
         let span = info_span!("connection", %peer);
         let _ = stream.set_nodelay(true);
-        let handshake = tokio::time::timeout(HANDSHAKE, tls.accept(stream));
+        let handshake = tokio::time::timeout(HANDSHAKE, handshake(stream));
         let (serve, stop) = (serve.clone(), stop.clone());
         let connection = async move {
             match handshake.await {
@@ -199,8 +241,14 @@ where
     while connections.join_next().await.is_some() {}
 }
 
-async fn listen(options: &EmulatorOptions, port: u16, option: &str) -> Result<TcpListener> {
-    let address = SocketAddr::new(options.bind, port);
+/// The handshake of a door with TLS.
+fn encrypted(tls: &TlsAcceptor) -> impl Fn(TcpStream) -> tokio_rustls::Accept<TcpStream> + Send + 'static {
+    let tls = tls.clone();
+    move |tcp| tls.accept(tcp)
+}
+
+async fn listen(bind: IpAddr, port: u16, option: &str) -> Result<TcpListener> {
+    let address = SocketAddr::new(bind, port);
     TcpListener::bind(address).await.with_context_fn(ErrorKind::Io, || {
         format!("listening on {address}; {option} names another port, 0 any free one")
     })

@@ -35,7 +35,20 @@ pub(crate) async fn serve<S>(stream: S, hub: Hub, stop: Stop)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let service = service_fn(|request| handle(hub.clone(), stop.clone(), request));
+    converse(stream, stop.clone(), move |request| {
+        handle(hub.clone(), stop.clone(), request)
+    })
+    .await;
+}
+
+/// Speaks HTTP over one connection until it ends, or until the emulator stops.
+pub(crate) async fn converse<S, A, F, E>(stream: S, stop: Stop, answer: A)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    A: Fn(Request<Incoming>) -> F,
+    F: Future<Output = Result<Response<Full<Bytes>>, E>> + Send + 'static,
+    E: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     let mut server = auto::Builder::new(TokioExecutor::new());
     server
         .http1()
@@ -47,7 +60,7 @@ where
         .timer(TokioTimer::new())
         .max_header_list_size(MAX_HEAD_H2)
         .max_concurrent_streams(MAX_STREAMS);
-    let mut connection = pin!(server.serve_connection_with_upgrades(TokioIo::new(stream), service));
+    let mut connection = pin!(server.serve_connection_with_upgrades(TokioIo::new(stream), service_fn(answer)));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = stop.requested() => {

@@ -3,6 +3,7 @@
 mod amqp;
 mod device;
 mod emulator;
+mod entra;
 mod http;
 mod hub;
 mod options;
@@ -11,6 +12,7 @@ mod tls;
 
 pub use device::{Device, ReceivedMessage};
 pub use emulator::Emulator;
+pub use entra::{Application, Entra, EntraOptions, Role};
 pub use hub::{
     amqp_event::AmqpEvent,
     amqp_faults::AmqpFaults,

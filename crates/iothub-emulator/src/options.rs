@@ -6,6 +6,8 @@ use std::{
 use azure_core::error::ErrorKind;
 use iothub_core::{Error, HubHost, Result};
 
+use crate::EntraOptions;
+
 /// Options for [`Emulator::start`](crate::Emulator::start).
 ///
 /// # Examples
@@ -35,6 +37,8 @@ pub struct EmulatorOptions {
     pub https_port: u16,
     /// The port of AMQP over TLS; 0, the default, takes a free one. Most of Microsoft's clients know 5671 only.
     pub amqps_port: u16,
+    /// The tenant and its token endpoint.
+    pub entra: EntraOptions,
     /// Where root certificate and keys live on for the next start. Without it they are new each time.
     pub data_dir: Option<PathBuf>,
 }
@@ -47,6 +51,7 @@ impl Default for EmulatorOptions {
             allow_remote: false,
             https_port: 0,
             amqps_port: 0,
+            entra: EntraOptions::default(),
             data_dir: None,
         }
     }
@@ -62,6 +67,7 @@ impl EmulatorOptions {
                 self.host
             )));
         }
+        self.entra.check()?;
         if !self.bind.is_loopback() && !self.allow_remote {
             return Err(argument(format!(
                 "{} would let other machines reach {host}: listen on 127.0.0.1, or allow it with allow_remote",

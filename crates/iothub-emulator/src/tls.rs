@@ -111,7 +111,7 @@ pub(crate) enum Secrecy {
 }
 
 /// Writes a file whole or not at all.
-pub(crate) fn write(path: &Path, text: &str, secrecy: Secrecy) -> Result<()> {
+pub(crate) fn write(path: &Path, contents: impl AsRef<[u8]>, secrecy: Secrecy) -> Result<()> {
     let partial = path.with_extension("new");
     let mut options = fs::OpenOptions::new();
     options.write(true).create(true).truncate(true);
@@ -124,7 +124,7 @@ pub(crate) fn write(path: &Path, text: &str, secrecy: Secrecy) -> Result<()> {
     options
         .open(&partial)
         .and_then(|mut file| {
-            io::Write::write_all(&mut file, text.as_bytes())?;
+            io::Write::write_all(&mut file, contents.as_ref())?;
             file.sync_all()
         })
         .and_then(|()| fs::rename(&partial, path))
