@@ -1,8 +1,12 @@
 //! Fakes of the wire, for tests of applications, of transports and of this SDK.
 //!
 //! Clients are concrete and have no traits to mock. What is replaced is what they speak through: give them a
-//! [`ScriptedHttp`] as their transport, say what it answers, and look at what it saw.
+//! [`ScriptedHttp`] or a [`ScriptedAmqp`] as their transport, say what it answers, and look at what it saw.
 
+mod mock_amqp;
+mod scripted_amqp;
 mod scripted_http;
 
+pub use mock_amqp::{MockAmqpConnection, MockAmqpReceiver, MockAmqpSender, MockAmqpSettler, MockAmqpTransport};
+pub use scripted_amqp::{ScriptedAmqp, SendAnswer, TokenAnswer};
 pub use scripted_http::{HttpAnswer, ScriptedHttp, SeenRequest};

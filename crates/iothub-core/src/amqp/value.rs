@@ -49,13 +49,13 @@ pub enum AmqpValue {
     /// `symbol`: ASCII.
     Symbol(String),
     /// `list`
-    List(Vec<AmqpValue>),
+    List(Vec<Self>),
     /// `map`, in the order of the wire.
-    Map(Vec<(AmqpValue, AmqpValue)>),
+    Map(Vec<(Self, Self)>),
     /// `array`: all of one type.
-    Array(Vec<AmqpValue>),
+    Array(Vec<Self>),
     /// A described value: its descriptor and the value it describes.
-    Described(Box<(AmqpValue, AmqpValue)>),
+    Described(Box<(Self, Self)>),
 }
 
 impl AmqpValue {
