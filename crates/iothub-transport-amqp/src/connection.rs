@@ -19,7 +19,7 @@ use crate::{
     fault,
     message::EngineBody,
     receiver::Fe2o3Receiver,
-    sender::Fe2o3Sender,
+    sender::{Fe2o3Sender, whole_reason},
     value::into_fields,
     wire::Cut,
     within::within,
@@ -57,11 +57,20 @@ impl Fe2o3Connection {
     async fn begin(&self) -> Result<SessionHandle<()>> {
         let (reply, answer) = oneshot::channel();
         if self.requests.send(Request::Begin(reply)).await.is_ok() {
-            if let Ok(session) = answer.await {
-                return session;
+            match answer.await {
+                Ok(Ok(session)) => return Ok(session),
+                Ok(Err(error)) => match AmqpError::of(&error).cloned() {
+                    Some(fault) => return Err(self.not_attached(fault).await),
+                    None => return Err(error),
+                },
+                Err(_) => {}
             }
         }
         Err(fault::not_sent(self.end.reached().await))
+    }
+
+    async fn not_attached(&self, fault: AmqpError) -> Error {
+        fault::not_sent(whole_reason(fault, &self.end).await)
     }
 
     async fn attaching<T>(&self, address: &str, step: impl Future<Output = T>) -> Result<T> {
@@ -98,10 +107,10 @@ impl AmqpConnection for Fe2o3Connection {
             true => builder,
             false => builder.properties(into_fields(properties)?),
         };
-        let mut sender = self
-            .attaching(&address, builder.attach(&mut session))
-            .await?
-            .map_err(|error| fault::not_sent(fault::of_sender_attach(error)))?;
+        let mut sender = match self.attaching(&address, builder.attach(&mut session)).await? {
+            Ok(sender) => sender,
+            Err(error) => return Err(self.not_attached(fault::of_sender_attach(error)).await),
+        };
         match self.verdict(&mut expected).await? {
             Verdict::Refused => {
                 let refusal = self.attaching(&address, sender.on_detach()).await?;
@@ -135,10 +144,10 @@ impl AmqpConnection for Fe2o3Connection {
             true => builder,
             false => builder.properties(into_fields(properties)?),
         };
-        let mut receiver = self
-            .attaching(&address, builder.attach(&mut session))
-            .await?
-            .map_err(|error| fault::not_sent(fault::of_receiver_attach(error)))?;
+        let mut receiver = match self.attaching(&address, builder.attach(&mut session)).await? {
+            Ok(receiver) => receiver,
+            Err(error) => return Err(self.not_attached(fault::of_receiver_attach(error)).await),
+        };
         receiver
             .set_credit(credit)
             .await

@@ -29,6 +29,7 @@ use crate::{
 /// - The peer hears an empty frame after half of the time that it asked for. The engine sends one after all of it.
 /// - It can be [cut](Cut) from outside, whatever the engine waits for.
 /// - It shows the peer's frames to an [`AttachWatch`].
+/// - Once the peer has closed the connection, what cannot be written any more is no error: it would hide the peer's reason.
 ///
 /// The end of the stream is an error as well: AMQP says goodbye in a frame.
 #[derive(Debug)]
@@ -39,6 +40,8 @@ pub(crate) struct Wire {
     watch: AttachWatch,
 
     inbound: Frames,
+    /// Whether the peer has sent its close frame.
+    is_closed: bool,
     heard: Instant,
     silence: Pin<Box<Sleep>>,
 
@@ -79,6 +82,7 @@ impl Wire {
             idle,
             watch,
             inbound: Frames::default(),
+            is_closed: false,
             heard: now,
             silence: Box::pin(tokio::time::sleep(idle)),
             outbound: Frames::default(),
@@ -125,14 +129,16 @@ impl Wire {
             inbound,
             watch,
             keep_alive,
+            is_closed,
             ..
         } = self;
         inbound.follow(
             bytes,
-            |code| code == OPEN || watch.wants(code),
+            |code| matches!(code, OPEN | CLOSE) || watch.wants(code),
             // What cannot be decoded is the engine's to report.
             |channel, body| match serde_amqp::from_slice(body) {
                 Ok(Performative::Open(open)) => *keep_alive = KeepAlive::for_peer(open.idle_time_out),
+                Ok(Performative::Close(_)) => *is_closed = true,
                 Ok(frame) => watch.heard(channel, &frame),
                 Err(_) => {}
             },
@@ -185,6 +191,7 @@ impl Wire {
 
     fn poll_raw_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match Pin::new(&mut self.stream).poll_write(cx, bytes) {
+            Poll::Ready(Ok(0) | Err(_)) if self.is_closed => Poll::Ready(Ok(bytes.len())),
             Poll::Ready(Ok(0)) => self.broke(io::ErrorKind::WriteZero.into()),
             Poll::Ready(Ok(written)) => {
                 self.said = Instant::now();
@@ -219,7 +226,11 @@ impl AsyncRead for Wire {
         let before = buf.filled().len();
         match Pin::new(&mut self.stream).poll_read(cx, buf) {
             Poll::Ready(Ok(())) if buf.filled().len() == before => {
-                self.fail(io::ErrorKind::UnexpectedEof, "the hub closed the socket".to_owned())
+                self.fail(io::ErrorKind::UnexpectedEof, HUNG_UP.to_owned())
+            }
+            // TLS calls it so when its own goodbye is missing.
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                self.fail(io::ErrorKind::UnexpectedEof, HUNG_UP.to_owned())
             }
             Poll::Ready(Ok(())) => {
                 self.heard = Instant::now();
@@ -261,6 +272,7 @@ impl AsyncWrite for Wire {
                 self.stalled = None;
                 Poll::Ready(Ok(()))
             }
+            Poll::Ready(Err(_)) if self.is_closed => Poll::Ready(Ok(())),
             Poll::Ready(Err(error)) => self.broke(error),
             Poll::Pending => self.poll_stall(cx),
         }
@@ -278,7 +290,8 @@ impl AsyncWrite for Wire {
             return Poll::Ready(Ok(()));
         }
         match Pin::new(&mut self.stream).poll_shutdown(cx) {
-            Poll::Ready(outcome) => Poll::Ready(outcome),
+            // AMQP has said its goodbyes; a peer that does not wait for those of TLS breaks nothing.
+            Poll::Ready(_) => Poll::Ready(Ok(())),
             Poll::Pending => self.poll_stall(cx),
         }
     }
@@ -317,7 +330,9 @@ impl KeepAlive {
     }
 }
 
+const HUNG_UP: &str = "the hub closed the socket";
 const OPEN: u8 = 0x10;
+const CLOSE: u8 = 0x18;
 
 #[cfg(test)]
 mod tests {
