@@ -25,6 +25,7 @@ mod handshake;
 mod link;
 mod message;
 mod node;
+mod outbox;
 mod outcome;
 mod peer;
 mod performative;

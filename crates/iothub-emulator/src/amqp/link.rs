@@ -2,12 +2,10 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use tokio::sync::oneshot;
-use uuid::Uuid;
 
 use super::{
     error::{AmqpError, condition},
     node::{Access, IncomingMessage, LinkSource, LinkTarget},
-    outcome::Outcome,
     performative::{Flow, Transfer},
     wire::{LinkKey, Wake, Wire},
 };
@@ -70,13 +68,6 @@ pub(super) struct OutgoingLink {
 struct Wait {
     number: u64,
     _interrupt: oneshot::Sender<()>,
-}
-
-/// A delivery on which the peer has the last word. If that never comes, the message is released.
-pub(super) struct Unsettled {
-    pub(super) handle: u32,
-    pub(super) tag: Uuid,
-    node: Option<Arc<dyn LinkSource>>,
 }
 
 impl IncomingLink {
@@ -291,32 +282,6 @@ impl End {
                 flow.link_credit = Some(link.credit);
                 flow.available = Some(0);
             }
-        }
-    }
-}
-
-impl Unsettled {
-    pub(super) fn new(handle: u32, tag: Uuid, node: Arc<dyn LinkSource>) -> Self {
-        Self {
-            handle,
-            tag,
-            node: Some(node),
-        }
-    }
-
-    /// Passes on what the peer says, and gives back the outcome that it is answered with.
-    pub(super) fn settle(mut self, outcome: Outcome) -> Outcome {
-        let settled = self.node.take().map_or(Ok(()), |node| node.settle(self.tag, outcome));
-        // Whatever the outcome was, a peer that lets us settle second expects to hear `accepted` if it came in time.
-        settled.map_or_else(Outcome::from, |()| Outcome::Accepted)
-    }
-}
-
-impl Drop for Unsettled {
-    fn drop(&mut self) {
-        if let Some(node) = self.node.take() {
-            // The peer is gone, so there is nobody to tell that the lock was lost before.
-            let _ = node.settle(self.tag, Outcome::Released);
         }
     }
 }

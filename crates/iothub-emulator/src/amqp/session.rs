@@ -1,15 +1,13 @@
-use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
-    sync::Arc,
-};
+use std::collections::HashMap;
 
 use bytes::Bytes;
 
 use super::{
     directory,
     error::{AmqpError, condition},
-    link::{End, IncomingLink, Link, MAX_MESSAGE_SIZE, OutgoingLink, Unsettled},
+    link::{End, IncomingLink, Link, MAX_MESSAGE_SIZE, OutgoingLink},
     node::{LinkRequest, OutgoingMessage, Settlement},
+    outbox::{FIRST_ID, Outbox},
     outcome::{DeliveryState, Outcome},
     performative::{
         self, Attach, Begin, Detach, Disposition, Flow, Performative, ReceiverSettleMode, Role, SenderSettleMode,
@@ -27,21 +25,9 @@ pub(super) struct Session {
     channel: u16,
     next_incoming_id: u32,
     incoming_window: u32,
-    next_outgoing_id: u32,
-    next_delivery_id: u32,
-    /// How many frames with transfers the peer still takes.
-    remote_window: u32,
+    outbox: Outbox,
     /// Null is a link that we have detached and the peer has not.
     links: HashMap<u32, Option<Link>>,
-    /// Deliveries whose frames have not all been written, for want of window.
-    sending: VecDeque<Sending>,
-    unsettled: BTreeMap<u32, Unsettled>,
-}
-
-struct Sending {
-    handle: u32,
-    transfer: Transfer,
-    payload: Bytes,
 }
 
 /// A rule that the peer broke, and what ends because of that.
@@ -57,12 +43,8 @@ impl Session {
             channel,
             next_incoming_id: begin.next_outgoing_id,
             incoming_window: WINDOW,
-            next_outgoing_id: FIRST_ID,
-            next_delivery_id: FIRST_ID,
-            remote_window: begin.incoming_window,
+            outbox: Outbox::new(channel, begin.incoming_window),
             links: HashMap::new(),
-            sending: VecDeque::new(),
-            unsettled: BTreeMap::new(),
         };
         let answer = Begin {
             remote_channel: Some(channel),
@@ -144,9 +126,7 @@ impl Session {
 
     pub(super) fn flow(&mut self, flow: &Flow, wire: &mut Wire) -> Result<(), Violation> {
         self.next_incoming_id = flow.next_outgoing_id;
-        let seen = flow.next_incoming_id.unwrap_or(FIRST_ID);
-        let under_way = self.next_outgoing_id.wrapping_sub(seen);
-        self.remote_window = flow.incoming_window.saturating_sub(under_way);
+        self.outbox.update(flow);
         if let Some(handle) = flow.handle {
             if let Some(Link { end, .. }) = self.link(handle)? {
                 let nothing_to_drain = match end {
@@ -231,26 +211,22 @@ impl Session {
             _ => return,
         };
         let last = disposition.last.unwrap_or(disposition.first);
-        for delivery_id in self.unsettled_between(disposition.first, last) {
-            let Some(unsettled) = self.unsettled.remove(&delivery_id) else {
-                continue;
-            };
-            if let Some(Some(link)) = self.links.get(&unsettled.handle) {
+        for answer in self.outbox.settle(disposition.first, last, &outcome) {
+            if let Some(Some(link)) = self.links.get(&answer.handle) {
                 wire.peer.record(AmqpEvent::Settled {
                     address: link.address.clone(),
                     outcome: outcome.name(),
                 });
             }
-            let answer = unsettled.settle(outcome.clone());
             if !disposition.settled {
-                let answer = Disposition {
+                let last_word = Disposition {
                     role: Role::Sender,
-                    first: delivery_id,
-                    last: Some(delivery_id),
+                    first: answer.delivery_id,
+                    last: Some(answer.delivery_id),
                     settled: true,
-                    state: Some(answer.into()),
+                    state: Some(answer.outcome.into()),
                 };
-                wire.send(self.channel, Performative::Disposition(answer));
+                wire.send(self.channel, Performative::Disposition(last_word));
             }
         }
         self.pump(wire);
@@ -300,22 +276,12 @@ impl Session {
 
     /// Writes what waits for window, then asks the sources of links with credit.
     pub(super) fn pump(&mut self, wire: &mut Wire) {
-        while let Some(sending) = self.sending.front_mut() {
-            if self.remote_window == 0 {
-                return;
-            }
-            wire.send_part(self.channel, &sending.transfer, &mut sending.payload);
-            self.remote_window -= 1;
-            self.next_outgoing_id = self.next_outgoing_id.wrapping_add(1);
-            if sending.payload.is_empty() {
-                self.sending.pop_front();
-            }
-        }
+        self.outbox.write(wire);
         if wire.is_full() {
             wire.is_stalled = true;
             return;
         }
-        if self.unsettled.len() >= MAX_UNSETTLED {
+        if self.outbox.is_full() {
             return;
         }
         for link in self.links.values_mut().flatten() {
@@ -394,30 +360,7 @@ impl Session {
             address: address.clone(),
         });
         end.spend();
-        let delivery_id = self.next_delivery_id;
-        self.next_delivery_id = delivery_id.wrapping_add(1);
-        if !end.settled {
-            let unsettled = Unsettled::new(handle, message.tag, Arc::clone(&end.node));
-            self.unsettled.insert(delivery_id, unsettled);
-        }
-        self.sending.push_back(Sending {
-            handle,
-            transfer: Transfer {
-                handle,
-                delivery_id: Some(delivery_id),
-                // .NET reads the tag as a GUID, whose first groups it keeps in little-endian order.
-                delivery_tag: Some(Bytes::copy_from_slice(&message.tag.to_bytes_le())),
-                message_format: Some(0),
-                settled: Some(end.settled),
-                more: false,
-                rcv_settle_mode: None,
-                state: None,
-                resume: false,
-                aborted: false,
-                batchable: true,
-            },
-            payload: message.payload,
-        });
+        self.outbox.push(handle, end.settled, &end.node, message);
         let drained = !end.has_credit() && end.drained();
         self.pump(wire);
         if drained {
@@ -456,7 +399,7 @@ impl Session {
         let mut flow = Flow {
             next_incoming_id: Some(self.next_incoming_id),
             incoming_window: self.incoming_window,
-            next_outgoing_id: self.next_outgoing_id,
+            next_outgoing_id: self.outbox.next_id(),
             outgoing_window: WINDOW,
             handle,
             delivery_count: None,
@@ -523,16 +466,12 @@ impl Session {
         }
     }
 
-    /// Gives back what a link holds: frames not yet sent, messages not yet settled.
+    /// Gives back what a link holds: parts of messages, frames not yet sent, messages not yet settled.
     fn forget(&mut self, link: &Link, wire: &mut Wire) {
         wire.links -= 1;
         match &link.end {
             End::Target(end) => wire.partial -= end.partial(),
-            End::Source(_) => {
-                let handle = link.key.handle;
-                self.sending.retain(|sending| sending.handle != handle);
-                self.unsettled.retain(|_, unsettled| unsettled.handle != handle);
-            }
+            End::Source(_) => self.outbox.forget(link.key.handle),
         }
     }
 
@@ -542,18 +481,6 @@ impl Session {
             None => Err(Violation::Session(unattached(handle))),
             Some(link) => Ok(link.as_mut()),
         }
-    }
-
-    /// The unsettled deliveries from `first` to `last`, whose numbers begin again at 0 after the highest.
-    fn unsettled_between(&self, first: u32, last: u32) -> Vec<u32> {
-        let mut ids = Vec::new();
-        if first <= last {
-            ids.extend(self.unsettled.range(first..=last).map(|(id, _)| *id));
-        } else if last.wrapping_sub(first) < u32::MAX / 2 {
-            ids.extend(self.unsettled.range(first..).map(|(id, _)| *id));
-            ids.extend(self.unsettled.range(..=last).map(|(id, _)| *id));
-        }
-        ids
     }
 }
 
@@ -593,10 +520,6 @@ const REDIRECT: &str = "amqp:link:redirect";
 /// What a hub says in its begin.
 const WINDOW: u32 = 5000;
 const HANDLE_MAX: u32 = 262_143;
-const FIRST_ID: u32 = 1;
 
 /// More than the device clients' pools ever open on one connection.
 const MAX_LINKS: usize = 16_384;
-
-/// A peer that settles nothing gets no more than this.
-const MAX_UNSETTLED: usize = 10_000;
