@@ -42,7 +42,7 @@ use crate::{
 /// | every other answer | given up | given up | given up |
 ///
 /// A wait that the hub asks for is kept to; if it is longer than what is left of the deadline, the call ends at once.
-/// [`CallLimits`] bound tries and time. All clones of a pipeline share a budget of repetitions, which successes refill.
+/// [`CallLimits`] bound tries and time; timers are those of azure_core's async runtime. All clones of a pipeline share a budget of repetitions, which successes refill.
 ///
 /// # What is expected of others
 ///
@@ -128,7 +128,7 @@ impl HubPipeline {
         self
     }
 
-    /// The same pipeline with other limits for the calls that bring none.
+    /// The same pipeline with other limits, for what calls leave open.
     #[must_use]
     pub fn with_limits(mut self, limits: CallLimits) -> Self {
         self.limits = limits;
@@ -367,7 +367,6 @@ mod tests {
         let with_id = |id: &str| ClientOptions {
             user_agent: UserAgentOptions {
                 application_id: Some(id.to_owned()),
-                ..UserAgentOptions::default()
             },
             ..http.client_options()
         };

@@ -9,14 +9,14 @@ use azure_core::{
 };
 use serde::Serialize;
 
-use crate::{CallLimits, IfMatch, OperationClass};
+use crate::{CallLimits, IfMatch, OperationClass, call_limits::EffectiveLimits};
 
 /// One request to a hub; [`HubPipeline::request`](crate::HubPipeline::request) makes it.
 #[derive(Clone)]
 pub struct HubRequest {
     pub(crate) inner: Request,
     pub(crate) class: OperationClass,
-    head_timeout: Option<Duration>,
+    head_timeout: Duration,
 }
 
 impl HubRequest {
@@ -26,7 +26,7 @@ impl HubRequest {
         Self {
             inner,
             class: OperationClass::of(method),
-            head_timeout: None,
+            head_timeout: Duration::ZERO,
         }
     }
 
@@ -78,23 +78,17 @@ impl HubRequest {
         self
     }
 
-    /// Says that the hub may take this long to begin its answer, which is then how long each try waits. The deadline of
-    /// the call moves out as far, unless the caller has set one for this call.
+    /// Says that the hub may take this long to begin its answer. Each try waits as long, and the deadline of the call
+    /// moves out as far, unless the caller has set limits for this call.
     #[must_use]
     pub fn head_timeout(mut self, timeout: Duration) -> Self {
-        self.head_timeout = Some(timeout);
+        self.head_timeout = timeout;
         self
     }
 
-    /// Its limits: those that the caller gave this call, or the client's with room for a slow answer.
-    pub(crate) fn limits(&self, of_the_call: Option<&CallLimits>, of_the_client: &CallLimits) -> CallLimits {
-        let (given, own) = (of_the_call.copied(), of_the_client);
-        let head_timeout = self.head_timeout.unwrap_or(own.head_timeout);
-        given.unwrap_or(CallLimits {
-            deadline: own.deadline.max(self.head_timeout.unwrap_or_default()),
-            head_timeout,
-            ..*own
-        })
+    pub(crate) fn limits(&self, of_the_call: Option<&CallLimits>, of_the_client: &CallLimits) -> EffectiveLimits {
+        let of_the_call = of_the_call.copied().unwrap_or_default();
+        EffectiveLimits::new(&of_the_call, of_the_client, self.head_timeout)
     }
 }
 

@@ -22,7 +22,8 @@ use azure_core::{
 };
 
 use crate::{
-    CallFacts, CallLimits, OperationClass,
+    CallFacts, OperationClass,
+    call_limits::EffectiveLimits,
     deadline::{Deadline, sleep},
     schedule::chance,
 };
@@ -51,12 +52,12 @@ pub(crate) struct RetryPolicy {
 #[derive(Debug)]
 pub(crate) struct Call {
     class: OperationClass,
-    limits: CallLimits,
+    limits: EffectiveLimits,
     facts: Mutex<Option<CallFacts>>,
 }
 
 impl Call {
-    pub(crate) fn new(class: OperationClass, limits: CallLimits) -> Arc<Self> {
+    pub(crate) fn new(class: OperationClass, limits: EffectiveLimits) -> Arc<Self> {
         let facts = Mutex::default();
         Arc::new(Self { class, limits, facts })
     }

@@ -1,4 +1,4 @@
-use azure_core::http::{ClientOptions, Transport};
+use azure_core::http::ClientOptions;
 use iothub_auth::{ConnectionString, Credential};
 use iothub_core::{HubHost, HubPipeline, Product, Result};
 
@@ -52,7 +52,7 @@ impl RegistryClient {
     /// # fn example() -> iothub_core::Result<()> {
     /// let credential = DefaultAzureCredential::new(None)?;
     /// let options = RegistryClientOptions {
-    ///     limits: CallLimits { deadline: Duration::from_secs(10), ..CallLimits::default() },
+    ///     limits: CallLimits { deadline: Some(Duration::from_secs(10)), ..CallLimits::default() },
     ///     ..RegistryClientOptions::default()
     /// };
     /// let registry = RegistryClient::new("my-hub.azure-devices.net".parse()?, credential, Some(options))?;
@@ -89,7 +89,7 @@ impl RegistryClient {
 fn with_transport(mut options: ClientOptions) -> Result<ClientOptions> {
     if options.transport.is_none() {
         let transport = iothub_transport_http::HyperTransport::shared()?.with_response_head_timeout(None);
-        options.transport = Some(Transport::from(transport));
+        options.transport = Some(transport.into());
     }
     Ok(options)
 }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::{
-    CallReport, HubError, HubErrorCode, HubPipeline, Product,
+    CallLimits, CallReport, HubError, HubErrorCode, HubPipeline, Product,
     testing::{HttpAnswer, ScriptedHttp},
 };
 
@@ -250,33 +250,18 @@ async fn a_refused_token_is_replaced_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_caller_sets_limits_for_one_call() {
-    for (limits, attempts, seconds) in [
-        (
-            CallLimits {
-                tries: 1,
-                ..CallLimits::default()
-            },
-            1,
-            30,
-        ),
-        (
-            CallLimits {
-                deadline: Duration::from_secs(5),
-                ..CallLimits::default()
-            },
-            1,
-            5,
-        ),
-        (
-            CallLimits {
-                head_timeout: Duration::from_secs(1),
-                tries: 3,
-                ..CallLimits::default()
-            },
-            3,
-            3,
-        ),
-    ] {
+    let none = CallLimits::default();
+    let once = CallLimits { tries: Some(1), ..none };
+    let soon = CallLimits {
+        deadline: Some(Duration::from_secs(5)),
+        ..none
+    };
+    let quick = CallLimits {
+        head_timeout: Some(Duration::from_secs(1)),
+        tries: Some(3),
+        ..none
+    };
+    for (limits, attempts, seconds) in [(once, 1, 30), (soon, 1, 5), (quick, 3, 3)] {
         let http = ScriptedHttp::always(Silence);
         let hub = hub(&http);
         let started = Instant::now();
@@ -293,13 +278,12 @@ async fn a_caller_sets_limits_for_one_call() {
 #[tokio::test(start_paused = true)]
 async fn a_slow_answer_is_waited_for_where_it_is_expected() {
     let slow = HttpAnswer::new(StatusCode::Ok, "").after(Duration::from_secs(200));
-    let expected = Duration::from_secs(210);
-    for (limits, succeeds) in [(None, true), (Some(CallLimits::default()), false)] {
+    for (expected, succeeds) in [(210, true), (40, false)] {
         let http = ScriptedHttp::always(slow.clone());
         let hub = hub(&http);
         let request = hub.request(Method::Post, &["twins", "lamp", "methods"]).unwrap();
-        let context = limits.map_or_else(Context::new, |limits| Context::new().with_value(limits));
-        let outcome = hub.send(&context, request.head_timeout(expected)).await;
+        let request = request.head_timeout(Duration::from_secs(expected));
+        let outcome = hub.send(&Context::new(), request).await;
         assert_eq!((outcome.is_ok(), http.seen().len()), (succeeds, 1));
     }
 }

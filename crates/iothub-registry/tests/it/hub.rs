@@ -1,6 +1,4 @@
-use std::sync::Arc;
-
-use azure_core::http::{ClientOptions, Transport};
+use azure_core::http::ClientOptions;
 use iothub_core::{CallLimits, Error, HubError, HubErrorCode, Result, models::Device};
 use iothub_emulator::{Emulator, EmulatorOptions, Event, Operation};
 use iothub_registry::{IfMatch, RegistryClient, RegistryClientOptions, UpdateDeviceOptions, models::DeviceStatus};
@@ -52,7 +50,7 @@ impl Hub {
     /// A client that tries once.
     pub(crate) fn impatient_registry(&self) -> RegistryClient {
         let limits = CallLimits {
-            tries: 1,
+            tries: Some(1),
             ..CallLimits::default()
         };
         client(&self.emulator, "iothubowner", limits)
@@ -74,7 +72,7 @@ pub(crate) fn options(emulator: &Emulator) -> RegistryClientOptions {
     });
     RegistryClientOptions {
         client_options: ClientOptions {
-            transport: Some(Transport::new(Arc::new(transport.unwrap()))),
+            transport: Some(transport.unwrap().into()),
             ..ClientOptions::default()
         },
         ..RegistryClientOptions::default()
