@@ -11,7 +11,11 @@ use super::{
     slot::{AttachedSender, SenderCell},
     transmission::Transmission,
 };
-use crate::{CallFacts, deadline::Deadline};
+use crate::{
+    CallFacts, CallLimits,
+    call_limits::{DEADLINE, TRIES},
+    deadline::Deadline,
+};
 
 /// Sends messages over one link of a [`HubConnection`](super::HubConnection), which is made anew whenever it breaks.
 ///
@@ -26,12 +30,11 @@ pub struct HubSender {
 }
 
 /// How one message is sent.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
+#[derive(Clone, Debug, Default)]
 pub struct SendOptions {
-    /// The time for everything: connecting, authorizing, credit, tries and the settlement. 60 seconds; zero fails at
-    /// once.
-    pub deadline: Duration,
+    /// The deadline is for everything: connecting, authorizing, credit, tries and the settlement. Zero fails at once.
+    /// There is no head of an answer to wait for.
+    pub limits: CallLimits,
     /// Whether to send again if the link broke before the hub settled the message. Then it may arrive twice, with the
     /// same message id, and should have one. Without this the call fails with
     /// [`maybe_applied`](CallFacts::maybe_applied).
@@ -66,8 +69,8 @@ impl HubSender {
     /// link or the credential. [`CallFacts::maybe_applied`] is false unless time ran out while the message was being
     /// written.
     pub async fn send(&self, message: AmqpMessage, options: SendOptions) -> Result<HubReceipt> {
-        self.port.check(options.deadline)?;
-        let mut deadline = Deadline::after(options.deadline);
+        self.port.check(options.deadline())?;
+        let mut deadline = Deadline::after(options.deadline());
         let mut transmission = Transmission::new(Arc::clone(&self.port), message, options);
         match deadline.bound(transmission.hand_over()).await {
             Some(Ok((link, receipt))) => Ok(HubReceipt::new(transmission, link, receipt, deadline)),
@@ -91,12 +94,13 @@ impl HubSender {
     }
 }
 
-impl Default for SendOptions {
-    fn default() -> Self {
-        Self {
-            deadline: Duration::from_secs(60),
-            at_least_once: false,
-        }
+impl SendOptions {
+    pub(super) fn deadline(&self) -> Duration {
+        self.limits.deadline.unwrap_or(DEADLINE)
+    }
+
+    pub(super) fn tries(&self) -> u32 {
+        self.limits.tries.unwrap_or(TRIES)
     }
 }
 

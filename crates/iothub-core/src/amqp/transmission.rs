@@ -62,7 +62,8 @@ impl Transmission {
                     let fault = Fault::new(error, Role::Sender);
                     self.port.lost(&link, &fault);
                     // Why an idle link ended is past. If the reason still stands, the next attach says so.
-                    if !std::mem::replace(&mut self.was_stale, true) && fault.is_for_the_caller() {
+                    let is_news = std::mem::replace(&mut self.was_stale, true);
+                    if !is_news && fault.is_for_the_caller() && self.attempts < self.options.tries() {
                         continue;
                     }
                     self.recover(fault).await?;
@@ -94,7 +95,7 @@ impl Transmission {
     /// The error of a message that was handed over and not settled in time.
     pub(super) fn unsettled(&self, link: &AttachedSender) -> Error {
         // A hub that does not answer for so long may be gone without a word. A shorter wait proves nothing.
-        if self.options.deadline >= SUSPICIOUS {
+        if self.options.deadline() >= SUSPICIOUS {
             let generation = link.generation;
             let _ = self.port.shared.try_command(Command::Suspect { generation });
         }
@@ -103,7 +104,7 @@ impl Transmission {
 
     /// The error of a message for which time ran out.
     pub(super) fn late(&self) -> Error {
-        let deadline = self.options.deadline;
+        let deadline = self.options.deadline();
         if self.is_under_way || self.was_lost {
             let message = format!("the hub did not settle the message within {deadline:?}");
             return self.failed(match &self.trouble {
@@ -155,7 +156,7 @@ impl Transmission {
             Ok(Outcome::Modified {
                 undeliverable_here: true,
             }) => Err(self.failed(given_back("the hub gave the message back as undeliverable"))),
-            Ok(_) if self.attempts >= MAX_ATTEMPTS => {
+            Ok(_) if self.attempts >= self.options.tries() => {
                 Err(self.failed(given_back("the hub gave the message back every time")))
             }
             Ok(_) => {
@@ -168,7 +169,7 @@ impl Transmission {
     /// Waits as a fault asks for; an error if the message is not to be tried again.
     async fn recover(&mut self, fault: Fault) -> Result<()> {
         let wait = match fault.recovery.next {
-            _ if self.attempts >= MAX_ATTEMPTS => return Err(self.failed(fault.to_error())),
+            _ if self.attempts >= self.options.tries() => return Err(self.failed(fault.to_error())),
             // The owner task waits before it makes a link anew.
             Next::Retry => None,
             Next::Authorize if !self.was_refused => {
@@ -178,7 +179,7 @@ impl Transmission {
             Next::Throttle => Some(Schedule::Throttle.delay(self.attempts - 1, chance())),
             Next::Authorize | Next::Surface => return Err(self.failed(fault.to_error())),
         };
-        let is_too_long = wait.is_some_and(|wait| wait >= self.options.deadline);
+        let is_too_long = wait.is_some_and(|wait| wait >= self.options.deadline());
         let (fault, _) = self.trouble.insert((fault, wait));
         if is_too_long {
             let error = fault.to_error();
@@ -199,9 +200,6 @@ impl Transmission {
         facts.attach(error)
     }
 }
-
-/// With more tries than this it is not a matter of bad luck.
-const MAX_ATTEMPTS: u32 = 9;
 
 /// The time after which an unsettled message makes the connection suspect.
 const SUSPICIOUS: Duration = Duration::from_secs(15);

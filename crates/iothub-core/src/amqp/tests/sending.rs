@@ -2,7 +2,7 @@ use futures::{StreamExt, stream};
 use tokio::time::Instant;
 
 use super::*;
-use crate::testing::SendAnswer;
+use crate::{CallLimits, testing::SendAnswer};
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_opened_before_the_first_message() -> Result<()> {
@@ -103,7 +103,7 @@ async fn a_throttled_message_without_the_time_to_wait_fails_at_once() {
     let hub = ScriptedAmqp::new();
     hub.answer_sends([SendAnswer::rejected("com.microsoft:device-container-throttled")]);
     let options = SendOptions {
-        deadline: Duration::from_secs(2),
+        limits: within(Duration::from_secs(2)),
         ..SendOptions::default()
     };
     let begin = Instant::now();
@@ -185,7 +185,7 @@ async fn a_message_that_was_not_handed_over_goes_out_over_the_next_link() -> Res
 async fn every_call_ends_by_its_deadline() {
     let deadline = Duration::from_secs(7);
     let options = SendOptions {
-        deadline,
+        limits: within(deadline),
         ..SendOptions::default()
     };
 
@@ -225,7 +225,7 @@ async fn every_call_ends_by_its_deadline() {
 async fn a_deadline_of_zero_fails_at_once() {
     let hub = ScriptedAmqp::new();
     let options = SendOptions {
-        deadline: Duration::ZERO,
+        limits: within(Duration::ZERO),
         ..SendOptions::default()
     };
     let error = c2d(&connect(&hub)).send(message(1), options).await.unwrap_err();
@@ -279,4 +279,41 @@ async fn a_link_that_was_closed_while_idle_is_not_noticed() -> Result<()> {
     assert_eq!(send(&sender, 2).await?.attempts, 1);
     assert!(begin.elapsed() < Duration::from_secs(1));
     Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_try_is_one_try() {
+    for answer in [
+        SendAnswer::Settle(Outcome::Released),
+        SendAnswer::Refuse(end_of(AmqpScope::Link)),
+        SendAnswer::rejected("com.microsoft:server-busy"),
+    ] {
+        let hub = ScriptedAmqp::new();
+        hub.answer_sends([answer]);
+        let limits = CallLimits {
+            tries: Some(1),
+            ..CallLimits::default()
+        };
+        let options = SendOptions {
+            limits,
+            ..SendOptions::default()
+        };
+        let sender = c2d(&connect(&hub));
+        let error = match sender.send(message("a"), options).await {
+            Ok(receipt) => receipt.await.unwrap_err(),
+            Err(error) => error,
+        };
+        assert_eq!(
+            (facts(&error).attempts, facts(&error).maybe_applied),
+            (1, false),
+            "{error}"
+        );
+    }
+}
+
+fn within(deadline: Duration) -> CallLimits {
+    CallLimits {
+        deadline: Some(deadline),
+        ..CallLimits::default()
+    }
 }
