@@ -63,6 +63,17 @@ impl Device {
         Some(self.hold(locked))
     }
 
+    /// Merges into the reported properties: `patch` is the text of a JSON object, in which null deletes.
+    ///
+    /// Returns the version that the reported properties have now.
+    ///
+    /// # Errors
+    ///
+    /// There is no such device, or `patch` is nothing that a twin can hold.
+    pub fn report(&self, patch: &str) -> Result<u64> {
+        Ok(self.hub.report(&self.target, patch)?)
+    }
+
     fn hold(&self, locked: crate::hub::Locked) -> ReceivedMessage {
         ReceivedMessage {
             hub: self.hub.clone(),

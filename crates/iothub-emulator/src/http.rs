@@ -4,7 +4,9 @@ mod answer;
 mod call;
 mod devices;
 mod envelope;
+mod modules;
 mod router;
+mod twins;
 mod web_socket;
 mod web_socket_bytes;
 

@@ -14,14 +14,20 @@ mod identity_document;
 pub(crate) mod identity_request;
 pub(crate) mod if_match;
 pub(crate) mod journal;
+mod json_text;
+mod modules;
 pub(crate) mod policy;
+mod property_tree;
 pub(crate) mod queue;
 mod registry;
 pub(crate) mod sas;
 mod statistics;
 pub(crate) mod target;
 pub(crate) mod timestamp;
-mod twin;
+pub(crate) mod twin;
+mod twin_document;
+pub(crate) mod twin_request;
+mod twins;
 
 use std::{
     collections::HashMap,

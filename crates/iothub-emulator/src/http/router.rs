@@ -2,7 +2,7 @@ use http::{Method, Request};
 use hyper::body::Incoming;
 use iothub_core::HubErrorCode;
 
-use super::{Answer, call::Call, devices};
+use super::{Answer, call::Call, devices, modules, twins};
 use crate::hub::{Failure, Hub};
 
 /// Reads a request, has the hub do it, and writes the answer.
@@ -22,6 +22,13 @@ fn route(hub: &Hub, call: &Call) -> Result<Answer, Failure> {
         (&Method::GET, ["devices", _]) => devices::get(hub, call),
         (&Method::PUT, ["devices", _]) => devices::put(hub, call),
         (&Method::DELETE, ["devices", _]) => devices::delete(hub, call),
+        (&Method::GET, ["devices", _, "modules"]) => modules::list(hub, call),
+        (&Method::GET, ["devices", _, "modules", _]) => modules::get(hub, call),
+        (&Method::PUT, ["devices", _, "modules", _]) => modules::put(hub, call),
+        (&Method::DELETE, ["devices", _, "modules", _]) => modules::delete(hub, call),
+        (&Method::GET, ["twins", _] | ["twins", _, "modules", _]) => twins::get(hub, call),
+        (&Method::PATCH, ["twins", _] | ["twins", _, "modules", _]) => twins::patch(hub, call),
+        (&Method::PUT, ["twins", _] | ["twins", _, "modules", _]) => twins::put(hub, call),
         (&Method::DELETE, ["devices", _, "commands"] | ["devices", _, "modules", _, "commands"]) => {
             devices::purge(hub, call)
         }

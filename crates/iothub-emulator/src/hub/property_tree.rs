@@ -1,0 +1,221 @@
+use std::{fmt::Write as _, slice};
+
+use time::OffsetDateTime;
+
+use super::{
+    json_text::{RawMembers, quoted},
+    timestamp,
+};
+
+/// A section of a twin as a tree, to be changed and written back. Leaves keep their JSON text; arrays are leaves.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    stamp: Stamp,
+    value: Value,
+}
+
+#[derive(Clone, Debug)]
+enum Value {
+    Object(Vec<(String, Node)>),
+    Leaf(Box<str>),
+}
+
+/// When a node was last written, and with which version of its section.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    nanoseconds: i64,
+    version: u64,
+}
+
+impl Stamp {
+    /// Of what was never written, and of tags, which have no times.
+    pub(crate) const NONE: Self = Self {
+        nanoseconds: i64::MIN,
+        version: 0,
+    };
+
+    pub(crate) fn new(time: OffsetDateTime, version: u64) -> Self {
+        Self {
+            nanoseconds: i64::try_from(time.unix_timestamp_nanos()).unwrap_or(i64::MAX),
+            version,
+        }
+    }
+
+    fn time(self) -> String {
+        let never = self.nanoseconds == i64::MIN;
+        let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.nanoseconds)).ok();
+        timestamp::text(time.filter(|_| !never))
+    }
+}
+
+impl Node {
+    pub(crate) fn empty() -> Self {
+        Self {
+            stamp: Stamp::NONE,
+            value: Value::Object(Vec::new()),
+        }
+    }
+
+    /// The tree of a compact JSON text, with the stamps of its nodes in the order of the text.
+    pub(crate) fn parse(text: &str, stamps: &[Stamp]) -> Self {
+        Self::read(text, &mut stamps.iter())
+    }
+
+    fn read(text: &str, stamps: &mut slice::Iter<'_, Stamp>) -> Self {
+        let stamp = stamps.next().copied().unwrap_or(Stamp::NONE);
+        // Whatever is no object is a leaf, so nothing can go wrong here.
+        let value = match serde_json::from_str::<RawMembers<'_>>(text) {
+            Ok(RawMembers(members)) => {
+                let members = members.into_iter();
+                Value::Object(
+                    members
+                        .map(|(name, text)| (name, Self::read(text.get(), stamps)))
+                        .collect(),
+                )
+            }
+            Err(_) => Value::Leaf(text.into()),
+        };
+        Self { stamp, value }
+    }
+
+    pub(crate) fn touch(&mut self, stamp: Stamp) {
+        self.stamp = stamp;
+    }
+
+    /// Takes over what `patch` says: objects are merged, null deletes, everything else takes the place of what was there.
+    pub(crate) fn merge(&mut self, patch: &Self, stamp: Stamp) {
+        self.stamp = stamp;
+        let Value::Object(changes) = &patch.value else {
+            self.value = patch.value.clone();
+            return;
+        };
+        if matches!(self.value, Value::Leaf(_)) {
+            self.value = Value::Object(Vec::new());
+        }
+        let Value::Object(members) = &mut self.value else {
+            return;
+        };
+        for (name, change) in changes {
+            if change.is_null() {
+                members.retain(|(known, _)| known != name);
+                continue;
+            }
+            match members.iter_mut().find(|(known, _)| known == name) {
+                Some((_, member)) => member.merge(change, stamp),
+                None => {
+                    let mut member = Self::empty();
+                    member.merge(change, stamp);
+                    members.push((name.clone(), member));
+                }
+            }
+        }
+    }
+
+    /// Takes the members with these names out of an object.
+    pub(crate) fn remove(&mut self, names: &[&str]) {
+        if let Value::Object(members) = &mut self.value {
+            members.retain(|(name, _)| !names.contains(&name.as_str()));
+        }
+    }
+
+    pub(crate) fn is_empty_object(&self) -> bool {
+        matches!(&self.value, Value::Object(members) if members.is_empty())
+    }
+
+    /// The members of an object; none of a leaf.
+    pub(crate) fn members(&self) -> &[(String, Self)] {
+        match &self.value {
+            Value::Object(members) => members,
+            Value::Leaf(_) => &[],
+        }
+    }
+
+    /// The text of a leaf.
+    pub(crate) fn leaf(&self) -> Option<&str> {
+        match &self.value {
+            Value::Object(_) => None,
+            Value::Leaf(text) => Some(text),
+        }
+    }
+
+    /// What counts against the limit of a section: names and values as the service counts them.
+    pub(crate) fn size(&self) -> usize {
+        match &self.value {
+            Value::Object(members) => members.iter().map(|(name, member)| name.len() + member.size()).sum(),
+            Value::Leaf(text) => leaf_size(text),
+        }
+    }
+
+    /// Compact JSON.
+    pub(crate) fn text(&self) -> String {
+        let mut json = String::new();
+        self.write(&mut json);
+        json
+    }
+
+    /// The stamps of all nodes, in the order of the text.
+    pub(crate) fn stamps(&self) -> Box<[Stamp]> {
+        let mut stamps = Vec::new();
+        self.collect_stamps(&mut stamps);
+        stamps.into()
+    }
+
+    /// `$metadata`: the same tree, with times instead of values.
+    pub(crate) fn write_metadata(&self, json: &mut String, with_versions: bool) {
+        let _ = write!(json, "{{\"$lastUpdated\":\"{}\"", self.stamp.time());
+        if with_versions && self.stamp != Stamp::NONE {
+            let _ = write!(json, ",\"$lastUpdatedVersion\":{}", self.stamp.version);
+        }
+        for (name, member) in self.members() {
+            let _ = write!(json, ",{}:", quoted(name));
+            member.write_metadata(json, with_versions);
+        }
+        json.push('}');
+    }
+
+    fn write(&self, json: &mut String) {
+        match &self.value {
+            Value::Leaf(text) => json.push_str(text),
+            Value::Object(members) => {
+                json.push('{');
+                for (at, (name, member)) in members.iter().enumerate() {
+                    if at > 0 {
+                        json.push(',');
+                    }
+                    let _ = write!(json, "{}:", quoted(name));
+                    member.write(json);
+                }
+                json.push('}');
+            }
+        }
+    }
+
+    fn collect_stamps(&self, stamps: &mut Vec<Stamp>) {
+        stamps.push(self.stamp);
+        for (_, member) in self.members() {
+            member.collect_stamps(stamps);
+        }
+    }
+
+    fn is_null(&self) -> bool {
+        self.leaf() == Some("null")
+    }
+}
+
+fn leaf_size(text: &str) -> usize {
+    match serde_json::from_str::<serde_json::Value>(text) {
+        Ok(value) => value_size(&value),
+        Err(_) => text.len(),
+    }
+}
+
+fn value_size(value: &serde_json::Value) -> usize {
+    match value {
+        serde_json::Value::Null => 0,
+        serde_json::Value::Bool(_) => 4,
+        serde_json::Value::Number(_) => 8,
+        serde_json::Value::String(text) => text.chars().filter(|c| !c.is_control()).map(char::len_utf8).sum(),
+        serde_json::Value::Array(items) => items.iter().map(value_size).sum(),
+        serde_json::Value::Object(members) => members.iter().map(|(name, value)| name.len() + value_size(value)).sum(),
+    }
+}

@@ -1,0 +1,87 @@
+//! Reading and writing twins.
+
+use iothub_core::HubErrorCode;
+
+use super::{
+    DataAction, Event, Failure, Grant, Hub, Target,
+    identities::Document,
+    if_match::IfMatch,
+    journal::Operation,
+    json_text::compact,
+    registry::Registry,
+    twin::Write,
+    twin_document::twin_document,
+    twin_request::{SectionChange, TwinRequest},
+};
+
+impl Hub {
+    pub(crate) fn get_twin(&self, grant: &Grant, target: &Target) -> Result<Document, Failure> {
+        grant.require(DataAction::ReadTwins)?;
+        document(&self.registry(), target)
+    }
+
+    /// Merges into tags and desired properties, or replaces them.
+    pub(crate) fn write_twin(
+        &self,
+        grant: &Grant,
+        target: &Target,
+        condition: IfMatch,
+        request: &TwinRequest,
+        write: Write,
+    ) -> Result<Document, Failure> {
+        grant.require(DataAction::WriteTwins)?;
+        let now = self.clock().now();
+        let (document, changed) = {
+            let mut registry = self.registry_mut();
+            let twin = &mut registry.identity_mut(target).map_err(as_device)?.twin;
+            if let IfMatch::Tag { tag, .. } = condition.only_quoted() {
+                if tag != twin.etag() {
+                    let (stored, next) = (twin.version(), twin.version() + 1);
+                    let text = format!(
+                        "Precondition failed: Device version did not match, \
+                         existingVersion:{stored} newVersion:{next}; the ETag is {}",
+                        twin.etag()
+                    );
+                    return Err(Failure::new(HubErrorCode::PreconditionFailed, text));
+                }
+            }
+            let changed = twin.write(request, write, now)?;
+            (document(&registry, target)?, changed)
+        };
+        if changed {
+            self.journal().record(Event::Executed {
+                operation: Operation::UpdateTwin,
+                on: target.to_string(),
+            });
+        }
+        Ok(document)
+    }
+
+    /// Merges into the reported properties, as a device does. `patch` is the text of a JSON object.
+    pub(crate) fn report(&self, target: &Target, patch: &str) -> Result<u64, Failure> {
+        serde_json::from_str::<serde::de::IgnoredAny>(patch).map_err(|error| {
+            let text = format!("reported properties are not JSON: {error}");
+            Failure::new(HubErrorCode::IotHubFormatError, text)
+        })?;
+        let change = SectionChange::parse("reported", &compact(patch)?)?;
+        let now = self.clock().now();
+        let mut registry = self.registry_mut();
+        let reported = &mut registry.identity_mut(target)?.twin.reported;
+        reported.write(&change, Write::Merge, now)?;
+        Ok(reported.version)
+    }
+}
+
+/// For twins the hub names the device as missing when it is the module.
+fn as_device(failure: Failure) -> Failure {
+    match failure.code {
+        HubErrorCode::ModuleNotFound => Failure::new(HubErrorCode::DeviceNotFound, failure.message),
+        _ => failure,
+    }
+}
+
+fn document(registry: &Registry, target: &Target) -> Result<Document, Failure> {
+    let identity = registry.identity(target).map_err(as_device)?;
+    let device = registry.device(target.device())?;
+    twin_document(target.device(), device, target.module().map(|id| (id, identity)))
+}
