@@ -84,7 +84,8 @@ impl HubSender {
     /// # Errors
     ///
     /// As for [`send`](Self::send).
-    pub async fn warm_up(&self, deadline: Duration) -> Result<()> {
+    pub async fn warm_up(&self, limits: CallLimits) -> Result<()> {
+        let deadline = limits.deadline.unwrap_or(DEADLINE);
         self.port.check(deadline)?;
         match Deadline::after(deadline).bound(self.port.attached()).await {
             Some(Ok(_)) => Ok(()),

@@ -70,7 +70,7 @@ async fn a_closed_connection_stays_closed() -> Result<()> {
         send(&sender, 2).await.unwrap_err(),
         send(&c2d(&connection), 3).await.unwrap_err(),
         connection.warm_up(HOUR).await.unwrap_err(),
-        sender.warm_up(HOUR).await.unwrap_err(),
+        sender.warm_up(Default::default()).await.unwrap_err(),
     ] {
         assert!(error.to_string().contains("closed by this application"), "{error}");
     }
