@@ -9,13 +9,16 @@ mod discovery;
 pub(crate) mod door;
 mod jwt;
 mod managed_identity;
+mod options;
 mod refusal;
 mod role;
 mod rsa_key;
+#[cfg(test)]
+mod tests;
 mod token_endpoint;
 
 use std::{
-    fmt,
+    fmt, fs, io,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
@@ -23,9 +26,9 @@ use std::{
 };
 
 use azure_core::error::{ErrorKind, ResultExt};
-use iothub_core::{Error, Result};
+use iothub_core::Result;
 
-pub use self::{application::Application, role::Role};
+pub use self::{application::Application, options::EntraOptions, role::Role};
 use self::{
     certificate::KeyedCertificate,
     directory::{ClientFiles, Directory},
@@ -35,58 +38,6 @@ use crate::{
     hub::{Clock, Hub, Journal, authentication::Key},
     tls::{self, Secrecy},
 };
-
-/// What the token endpoint of an emulator is like.
-///
-/// # Examples
-///
-/// ```
-/// use std::time::Duration;
-/// use iothub_emulator::EntraOptions;
-///
-/// let options = EntraOptions { token_lifetime: Duration::from_secs(60), ..Default::default() };
-/// assert_eq!(options.port, 0);
-/// ```
-#[derive(Clone, Debug)]
-pub struct EntraOptions {
-    /// The port of the token endpoint; 0, the default, takes a free one.
-    pub port: u16,
-    /// The port of the managed-identity endpoints, which speak plain HTTP; 0, the default, takes a free one.
-    pub identity_port: u16,
-    /// How long an access token holds. Without it an hour, about as long as Entra's own.
-    pub token_lifetime: Duration,
-    /// Resources besides `https://iothubs.azure.net` that tokens are given for. The hub takes tokens for them as well,
-    /// as the hubs of a sovereign cloud have a resource of their own.
-    pub resources: Vec<String>,
-}
-
-impl Default for EntraOptions {
-    fn default() -> Self {
-        Self {
-            port: 0,
-            identity_port: 0,
-            token_lifetime: Duration::from_secs(3600),
-            resources: Vec::new(),
-        }
-    }
-}
-
-impl EntraOptions {
-    /// Refuses what could not work, before anything is opened.
-    pub(crate) fn check(&self) -> Result<()> {
-        let day = Duration::from_secs(24 * 3600);
-        if self.token_lifetime < Duration::from_secs(1) || self.token_lifetime > day {
-            return Err(Error::with_message(
-                ErrorKind::Other,
-                format!(
-                    "a token_lifetime of {:?} cannot be: it is from a second to a day",
-                    self.token_lifetime
-                ),
-            ));
-        }
-        Ok(())
-    }
-}
 
 /// The tenant of an emulator: who may ask for tokens, and where.
 ///
@@ -230,12 +181,16 @@ impl Entra {
             return Ok(());
         };
         let app = self.application();
-        match std::fs::read_to_string(&files.pem) {
-            Ok(pem) => {
-                let own = KeyedCertificate::from_pem(&pem)?;
+        match fs::read_to_string(&files.pem) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                tls::write(&files.pem, app.certificate_pem()?, Secrecy::Secret)?;
+            }
+            read => {
+                let about = || format!("reading key and certificate of {}", files.pem.display());
+                let pem = read.with_context_fn(ErrorKind::Io, about)?;
+                let own = KeyedCertificate::from_pem(&pem).with_context_fn(ErrorKind::DataConversion, about)?;
                 app.set_own_certificate(own)?;
             }
-            Err(_) => tls::write(&files.pem, &app.certificate_pem()?, Secrecy::Secret)?,
         }
         tls::write(&files.pkcs12, app.certificate_pkcs12()?, Secrecy::Secret)?;
         let token = self.federated_token(&app, YEAR)?;

@@ -1,6 +1,12 @@
 //! `iothub-emulator`: a hub on this machine, until somebody interrupts it.
 
-use std::{error::Error, fs, io, io::Write, path::PathBuf, process::ExitCode};
+use std::{
+    error::Error,
+    fs, io,
+    io::Write,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use iothub_emulator::{Emulator, EmulatorOptions};
 use lexopt::{Arg, ValueExt};
@@ -54,6 +60,7 @@ async fn run(mut options: EmulatorOptions) -> Result<(), Box<dyn Error>> {
 
 /// Prints one line of JSON for whoever started this: everything is ready, and this is how to reach it.
 fn announce(emulator: &Emulator) -> io::Result<()> {
+    let (entra, app) = (emulator.entra(), emulator.entra().application());
     let ready = Ready {
         event: "ready",
         host: emulator.host().name(),
@@ -61,6 +68,14 @@ fn announce(emulator: &Emulator) -> io::Result<()> {
         amqps_port: emulator.host().amqps_port(),
         connection_string: emulator.connection_string("iothubowner"),
         ca_file: emulator.root_certificate_file(),
+        authority: entra.authority(),
+        tenant_id: entra.tenant_id(),
+        client_id: app.client_id(),
+        client_secret: app.client_secret(),
+        certificate_file: entra.certificate_file(),
+        federated_token_file: entra.federated_token_file(),
+        identity_endpoint: entra.identity_endpoint(),
+        identity_header: entra.identity_header(),
     };
     let ready = serde_json::to_string(&ready)?;
     let mut stdout = io::stdout().lock();
@@ -78,6 +93,14 @@ struct Ready<'a> {
     amqps_port: u16,
     connection_string: Option<String>,
     ca_file: Option<PathBuf>,
+    authority: String,
+    tenant_id: &'a str,
+    client_id: &'a str,
+    client_secret: &'a str,
+    certificate_file: Option<&'a Path>,
+    federated_token_file: Option<&'a Path>,
+    identity_endpoint: String,
+    identity_header: &'a str,
 }
 
 /// Resolves at the first SIGINT or SIGTERM.
@@ -121,6 +144,8 @@ impl Arguments {
                 Arg::Long("allow-remote") => options.allow_remote = true,
                 Arg::Long("https-port") => options.https_port = parser.value()?.parse()?,
                 Arg::Long("amqps-port") => options.amqps_port = parser.value()?.parse()?,
+                Arg::Long("entra-port") => options.entra.port = parser.value()?.parse()?,
+                Arg::Long("identity-port") => options.entra.identity_port = parser.value()?.parse()?,
                 Arg::Long("data-dir") => options.data_dir = Some(parser.value()?.into()),
                 Arg::Long("log") => arguments.log = parser.value()?.parse()?,
                 Arg::Long("help") | Arg::Short('h') => return Ok(None),
@@ -176,6 +201,9 @@ Options:
   --allow-remote     lets ADDRESS be one that other machines reach
   --https-port PORT  HTTPS and WebSockets; 0 takes any free port [0]
   --amqps-port PORT  AMQP over TLS; 0 takes any free port [0]
+  --entra-port PORT  the token endpoint; 0 takes any free port [0]
+  --identity-port PORT
+                     managed identities, in plain HTTP; 0 takes any free port [0]
   --data-dir DIR     where root certificate and keys live on [a new directory,
                      removed at the end]
   --log LEVEL        off, error, warn, info, debug or trace, to stderr [info]

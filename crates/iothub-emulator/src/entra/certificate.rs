@@ -33,7 +33,7 @@ impl AppCertificate {
     /// Clients write thumbprints in base64url as RFC 7515 says, or in plain base64 with padding.
     pub(crate) fn is_named_by(&self, token: &Jwt<'_>) -> bool {
         let names = |header, algorithm| {
-            let thumbprint = token.header(header).and_then(|text| decode_either(text));
+            let thumbprint = token.header(header).and_then(decode_either);
             thumbprint.is_some_and(|bytes| bytes == digest(algorithm, &self.0).as_ref())
         };
         names("x5t#S256", &SHA256) || names("x5t", &SHA1_FOR_LEGACY_USE_ONLY)
@@ -87,12 +87,12 @@ impl KeyedCertificate {
 
     /// Reads a PEM text with a certificate and its key.
     pub(crate) fn from_pem(text: &str) -> Result<Self> {
-        let start = text.find("-----BEGIN CERTIFICATE-----").unwrap_or_default();
         AppCertificate::from_pem(text)?;
-        Ok(Self {
-            key: Arc::new(RsaKey::from_pem(text)?),
-            pem: text[start..].to_owned(),
-        })
+        let key = Arc::new(RsaKey::from_pem(text)?);
+        let (_, rest) = text.split_once(BEGIN).unwrap_or_default();
+        let (body, _) = rest.split_once(END).unwrap_or_default();
+        let pem = format!("{BEGIN}{body}{END}\n");
+        Ok(Self { key, pem })
     }
 
     /// The certificate without its key.
@@ -124,3 +124,6 @@ fn decode_either(text: &str) -> Option<Vec<u8>> {
         .iter()
         .find_map(|alphabet| GeneralPurpose::new(alphabet, lenient).decode(text).ok())
 }
+
+const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+const END: &str = "-----END CERTIFICATE-----";

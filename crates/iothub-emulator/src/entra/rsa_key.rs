@@ -41,7 +41,7 @@ impl RsaKey {
         match fs::read_to_string(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let new = Self::generate()?;
-                tls::write(path, &new.to_pem(), Secrecy::Secret)?;
+                tls::write(path, new.to_pem(), Secrecy::Secret)?;
                 Ok(new)
             }
             read => {

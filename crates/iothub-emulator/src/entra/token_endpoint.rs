@@ -82,7 +82,7 @@ impl Entra {
             if kind != JWT_BEARER {
                 let message =
                     format!("The client assertion type '{kind}' is not supported: it should be {JWT_BEARER}.");
-                return Err(Refusal::invalid_request(50_0271, message));
+                return Err(Refusal::invalid_request(50_027, message));
             }
             return self.check_assertion(app, assertion);
         }

@@ -44,6 +44,21 @@ fn it_says_when_it_is_ready_and_stops_when_told() {
         let root = ready["caFile"].as_str().unwrap().to_owned();
         assert!(std::fs::read_to_string(&root).unwrap().contains("BEGIN CERTIFICATE"));
 
+        let authority = ready["authority"].as_str().unwrap();
+        assert!(authority.starts_with("https://hub.localhost:"), "{authority}");
+        for member in [
+            "tenantId",
+            "clientId",
+            "clientSecret",
+            "identityEndpoint",
+            "identityHeader",
+        ] {
+            assert!(ready[member].is_string(), "{member}");
+        }
+        for file in ["certificateFile", "federatedTokenFile"] {
+            assert!(Path::new(ready[file].as_str().unwrap()).exists(), "{file}");
+        }
+
         let sent = Command::new("kill")
             .args([signal, &child.id().to_string()])
             .status()

@@ -145,6 +145,11 @@ pub(crate) fn token(emulator: &Emulator, policy: &str, expiry: u64) -> String {
 }
 
 pub(crate) async fn tls(emulator: &Emulator, protocol: &[u8]) -> TlsStream<TcpStream> {
+    tls_at(emulator, emulator.host().https_port(), protocol).await
+}
+
+/// The same at the door with this port.
+pub(crate) async fn tls_at(emulator: &Emulator, port: u16, protocol: &[u8]) -> TlsStream<TcpStream> {
     let mut roots = RootCertStore::empty();
     let root = CertificateDer::from_pem_slice(emulator.root_certificate().as_bytes()).unwrap();
     roots.add(root).unwrap();
@@ -155,9 +160,8 @@ pub(crate) async fn tls(emulator: &Emulator, protocol: &[u8]) -> TlsStream<TcpSt
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = vec![protocol.to_vec()];
-    let host = emulator.host();
-    let stream = TcpStream::connect(("127.0.0.1", host.https_port())).await.unwrap();
-    let name = ServerName::try_from(host.name().to_owned()).unwrap();
+    let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let name = ServerName::try_from(emulator.host().name().to_owned()).unwrap();
     let stream = TlsConnector::from(Arc::new(config))
         .connect(name, stream)
         .await

@@ -1,8 +1,12 @@
 //! The emulator over its sockets, asked by a bare HTTP client that knows nothing of this project's clients.
+#![expect(clippy::unwrap_used, reason = "a test that fails panics, and so do its helpers")]
 
 mod binary;
 mod client;
+mod entra;
 mod errors;
 mod faults;
 mod identities;
+mod modules;
+mod twins;
 mod web_socket;
