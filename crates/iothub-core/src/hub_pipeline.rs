@@ -184,7 +184,7 @@ impl HubPipeline {
             .pipeline
             .send(&ctx, &mut request.inner, Some(options))
             .instrument(span);
-        let outcome = sent.await.map_err(without_note_of_no_retry).and_then(check);
+        let outcome = sent.await.and_then(check);
         let facts = call.facts();
         if let Some(report) = ctx.value::<CallReport>() {
             report.ended(facts);
@@ -244,11 +244,6 @@ fn check(response: RawResponse) -> Result<RawResponse> {
         raw_response: Some(Box::new(response)),
     };
     Err(Error::new(kind, answer))
-}
-
-/// azure_core's retry policy wraps every error to say that it would not retry, also when it was told not to.
-fn without_note_of_no_retry(error: Error) -> Error {
-    error.into_downcast::<Error>().unwrap_or_else(|error| error)
 }
 
 /// All but the unreserved characters of RFC 3986. A hub decodes each segment once.

@@ -300,6 +300,26 @@ async fn an_outage_is_not_made_worse() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn repetition_after_a_time_out_costs_twice_as_much() {
+    for (what, repetitions) in [
+        (Refused, 100),
+        (Silence, 50),
+        (HttpAnswer::new(StatusCode::GatewayTimeout, ""), 50),
+    ] {
+        let http = ScriptedHttp::always(what);
+        let limits = CallLimits {
+            tries: Some(2),
+            ..CallLimits::default()
+        };
+        let hub = hub(&http).with_limits(limits);
+        for _ in 0..200 {
+            call(&hub, Read).await.unwrap_err();
+        }
+        assert_eq!(http.seen().len(), 200 + repetitions);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn success_pays_for_repetition() {
     let http = ScriptedHttp::always(Refused);
     let hub = hub(&http);
