@@ -34,4 +34,7 @@ mod session;
 mod value;
 mod wire;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use connection::serve;
