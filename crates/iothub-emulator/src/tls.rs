@@ -38,7 +38,7 @@ impl CertificateAuthority {
         let key = match fs::read_to_string(&key_file) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let new = Self::generate()?;
-                write(&key_file, &new.issuer.key().serialize_pem(), Secrecy::Secret)?;
+                write(&key_file, new.issuer.key().serialize_pem(), Secrecy::Secret)?;
                 write(&certificate_file, &new.certificate_pem, Secrecy::Public)?;
                 return Ok(new);
             }
