@@ -62,7 +62,6 @@ struct State {
     tokens: HashMap<String, Signed>,
 }
 
-#[derive(Clone)]
 struct Signed {
     token: CbsToken,
     renew_on: OffsetDateTime,
@@ -154,10 +153,9 @@ impl SharedAccessKey {
     pub(crate) fn token(&self, host: &HubHost) -> CbsToken {
         let now = self.clock.now();
         let mut state = self.state();
-        if let Some(signed) = state.tokens.get(host.name()) {
-            if now < signed.renew_on {
-                return signed.token.clone();
-            }
+        let kept = state.tokens.get(host.name()).filter(|signed| now < signed.renew_on);
+        if let Some(signed) = kept {
+            return signed.token.clone();
         }
         let by_our_clock = now + self.lifetime;
         let by_the_hubs = by_our_clock + state.offset;

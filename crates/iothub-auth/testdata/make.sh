@@ -6,7 +6,9 @@ password=pass:test-password
 
 openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days $days -subj "/CN=iothub-auth test CA" 2>/dev/null
 openssl req -newkey rsa:2048 -nodes -keyout app.key -out app.csr -subj "/CN=iothub-auth test app" 2>/dev/null
-openssl x509 -req -in app.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days $days -out leaf.pem 2>/dev/null
+printf 'basicConstraints=CA:FALSE\nextendedKeyUsage=clientAuth\n' > app.ext
+openssl x509 -req -in app.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days $days -out leaf.pem \
+    -extfile app.ext 2>/dev/null
 openssl rsa -in app.key -traditional -out app-pkcs1.key 2>/dev/null
 openssl pkcs8 -topk8 -in app.key -passout $password -out app-encrypted.key
 openssl rsa -in app.key -traditional -aes128 -passout $password -out app-encrypted-pkcs1.key 2>/dev/null
@@ -38,4 +40,5 @@ openssl pkey -in app.key -pubout -out app.pub
     printf '\n'
 } > thumbprints.txt
 
-rm -f ca.key ca.srl app.csr app.key app-pkcs1.key app-encrypted.key app-encrypted-pkcs1.key small.key small.crt ec.key ec.crt ec-sec1.key
+chmod 644 *.p12
+rm -f ca.key ca.srl app.csr app.ext app.key app-pkcs1.key app-encrypted.key app-encrypted-pkcs1.key small.key small.crt ec.key ec.crt ec-sec1.key
