@@ -3,6 +3,7 @@
 //! Clients are concrete and have no traits to mock. What is replaced is what they speak through: give them a
 //! [`ScriptedHttp`] or a [`ScriptedAmqp`] as their transport, say what it answers, and look at what it saw.
 
+pub mod contract;
 mod mock_amqp;
 mod scripted_amqp;
 mod scripted_http;

@@ -21,7 +21,14 @@ impl Fault {
     pub(super) fn new(error: Error, role: Role) -> Self {
         match AmqpError::of(&error) {
             Some(amqp) => Self {
-                recovery: Recovery::from(amqp, role),
+                recovery: match (&amqp.condition, next_of(&error)) {
+                    // The transport's word that trying again cannot help; the peer has not said anything.
+                    (None, Next::Surface) => Recovery {
+                        rebuild: amqp.scope,
+                        next: Next::Surface,
+                    },
+                    _ => Recovery::from(amqp, role),
+                },
                 cause: Arc::new(match HubError::from_amqp(amqp) {
                     Some(hub) if HubError::of(&error).is_none() => Error::new(error.kind().clone(), hub),
                     _ => error,

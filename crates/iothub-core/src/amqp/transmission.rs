@@ -60,6 +60,9 @@ impl Transmission {
                 Err(error) => {
                     self.is_under_way = false;
                     let fault = Fault::new(error, Role::Sender);
+                    if fault.is_of_a_message() {
+                        return Err(self.failed(fault.to_error()));
+                    }
                     self.port.lost(&link, &fault);
                     // Why an idle link ended is past. If the reason still stands, the next attach says so.
                     let is_news = std::mem::replace(&mut self.was_stale, true);

@@ -62,7 +62,7 @@ pub enum SendAnswer {
     Hold,
     /// It is taken, and then this happens to the link or connection that it came over.
     End(AmqpError),
-    /// It is not taken: this happened before.
+    /// It is not taken: this happened before. With the scope of a message, the message was refused on this side.
     Refuse(AmqpError),
 }
 
@@ -388,8 +388,9 @@ impl Script {
     /// An error reaches as far as its scope says.
     fn end(&mut self, link: usize, error: AmqpError) {
         match error.scope {
+            AmqpScope::Message => {}
+            AmqpScope::Link | AmqpScope::Session => self.end_link(link, error),
             AmqpScope::Connection => self.end_connection(self.links[link].connection, error),
-            _ => self.end_link(link, error),
         }
     }
 }

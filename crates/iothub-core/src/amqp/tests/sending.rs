@@ -182,6 +182,37 @@ async fn a_message_that_was_not_handed_over_goes_out_over_the_next_link() -> Res
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_message_that_the_transport_refuses_costs_no_link() -> Result<()> {
+    let hub = ScriptedAmqp::new();
+    let sender = c2d(&connect(&hub));
+    let too_large = AmqpError::new(AmqpScope::Message).with_condition("amqp:link:message-size-exceeded", "1 MiB");
+    hub.answer_sends([SendAnswer::Refuse(too_large)]);
+    let error = send(&sender, 1).await.unwrap_err();
+    assert_eq!(code(&error).as_deref(), Some("MessageTooLarge"));
+    assert_eq!((facts(&error).attempts, facts(&error).maybe_applied), (1, false));
+    send(&sender, 2).await?;
+    assert_eq!((hub.connects(), hub.attaches(C2D)), (1, 1));
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connect_that_cannot_succeed_is_not_repeated() {
+    let refused = || AmqpError::new(AmqpScope::Connection).with_description("this is not AMQP");
+    for error in [
+        Error::with_message(ErrorKind::Other, "the certificate is not trusted"),
+        Error::new(ErrorKind::Other, refused()),
+    ] {
+        let hub = ScriptedAmqp::new();
+        let expected = error.to_string();
+        hub.fail_connects([error]);
+        let begin = Instant::now();
+        let error = send(&c2d(&connect(&hub)), 1).await.unwrap_err();
+        assert_eq!((error.kind(), error.to_string()), (&ErrorKind::Other, expected));
+        assert_eq!((hub.connects(), begin.elapsed()), (1, Duration::ZERO));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn every_call_ends_by_its_deadline() {
     let deadline = Duration::from_secs(7);
     let options = SendOptions {
