@@ -143,10 +143,13 @@ impl ManagedIdentityCredential {
         let answer: Answer = serde_json::from_slice(response.body()).map_err(|_| self.not_understood())?;
         let expires_on = match (&answer.expires_on, &answer.expires_in) {
             (Some(at), _) => number(at).and_then(|at| OffsetDateTime::from_unix_timestamp(at).ok()),
-            (None, Some(left)) => number(left).map(|left| self.clock.now() + Duration::seconds(left)),
+            (None, Some(left)) => number(left).and_then(|left| self.clock.now().checked_add(Duration::seconds(left))),
             (None, None) => None,
         };
         let expires_on = expires_on.ok_or_else(|| self.not_understood())?;
+        if answer.access_token.secret().is_empty() {
+            return Err(self.not_understood());
+        }
         Ok(AccessToken::new(answer.access_token, expires_on))
     }
 

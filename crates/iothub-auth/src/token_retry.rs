@@ -17,6 +17,8 @@ use futures::{
     future::{Either, select},
 };
 
+use serde_json::{Map, Value};
+
 use crate::jitter::random_fraction;
 
 /// Repeats token requests, which are safe to repeat, within bounds that a caller can wait for.
@@ -28,6 +30,7 @@ use crate::jitter::random_fraction;
 pub(crate) struct TokenRetry {
     first_wait: Duration,
     also: &'static [StatusCode],
+    check: fn(&[u8]) -> std::result::Result<(), &'static str>,
 }
 
 impl TokenRetry {
@@ -36,6 +39,7 @@ impl TokenRetry {
         Self {
             first_wait: Duration::milliseconds(400),
             also: &[],
+            check: check_token,
         }
     }
 
@@ -45,6 +49,7 @@ impl TokenRetry {
         Self {
             first_wait: Duration::seconds(1),
             also: &[StatusCode::NotFound, StatusCode::Gone],
+            check: |_| Ok(()),
         }
     }
 
@@ -67,6 +72,37 @@ impl TokenRetry {
         let wait = asked.map_or(own, |asked| asked.max(own));
         (wait <= MAX_WAIT).then_some(wait)
     }
+
+    /// Gives back what the caller can read, and an error in place of the rest.
+    ///
+    /// An error page of a proxy or gateway is not the JSON that the caller expects; its status would be lost behind a
+    /// complaint about its first letter.
+    async fn readable(&self, response: AsyncRawResponse, request: &Request) -> PolicyResult {
+        let (status, headers, body) = response.deconstruct();
+        let body = within(TRY_TIMEOUT, body.collect().boxed()).await?;
+        let origin = request.url().origin().ascii_serialization();
+        let wrong = match status.is_success() {
+            true => (self.check)(&body)
+                .err()
+                .map(|why| format!("but not with a token: {why}")),
+            false => serde_json::from_slice::<Map<String, Value>>(&body).err().map(|_| {
+                let text: String = String::from_utf8_lossy(&body).chars().take(200).collect();
+                format!("and said {text:?}")
+            }),
+        };
+        if let Some(wrong) = wrong {
+            let kind = ErrorKind::HttpResponse {
+                status,
+                error_code: None,
+                raw_response: None,
+            };
+            return Err(Error::with_message(
+                kind,
+                format!("{origin} answered {status}, {wrong}"),
+            ));
+        }
+        Ok(AsyncRawResponse::from_bytes(status, headers, body))
+    }
 }
 
 #[async_trait]
@@ -82,7 +118,7 @@ impl Policy for TokenRetry {
         loop {
             let outcome = within(TRY_TIMEOUT, policy.send(ctx, request, rest)).await;
             let Some(wait) = self.wait(tries, &outcome) else {
-                return readable(outcome?, request).await;
+                return self.readable(outcome?, request).await;
             };
             sleep(wait).await;
             request.body_mut().reset().await?;
@@ -106,29 +142,21 @@ fn retry_after(headers: &Headers) -> Option<Duration> {
     get_retry_after(headers, OffsetDateTime::now_utc, &names).filter(|wait| !wait.is_negative())
 }
 
-/// An error page of a proxy or gateway is not the JSON that the caller reads; without this the status would be lost
-/// behind a complaint about its first letter.
-async fn readable(response: AsyncRawResponse, request: &Request) -> PolicyResult {
-    let status = response.status();
-    if status.is_success() {
-        return Ok(response);
+/// azure_identity takes an object without a token for an empty token, and panics over a lifetime of a million years.
+fn check_token(body: &[u8]) -> std::result::Result<(), &'static str> {
+    let answer: Map<String, Value> = serde_json::from_slice(body).map_err(|_| "it is not a JSON object")?;
+    if answer
+        .get("access_token")
+        .and_then(Value::as_str)
+        .is_none_or(str::is_empty)
+    {
+        return Err("`access_token` is missing");
     }
-    let (status, headers, body) = response.deconstruct();
-    let body = body.collect().await?;
-    if serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&body).is_ok() {
-        return Ok(AsyncRawResponse::from_bytes(status, headers, body));
+    let lifetime = answer.get("expires_in").and_then(Value::as_i64);
+    match lifetime {
+        Some(seconds) if (0..=MAX_TOKEN_LIFETIME).contains(&seconds) => Ok(()),
+        _ => Err("`expires_in` is not a number of seconds up to ten years"),
     }
-    let kind = ErrorKind::HttpResponse {
-        status,
-        error_code: None,
-        raw_response: None,
-    };
-    let origin = request.url().origin().ascii_serialization();
-    let text: String = String::from_utf8_lossy(&body).chars().take(200).collect();
-    Err(Error::with_message(
-        kind,
-        format!("{origin} answered {status}: {text:?}"),
-    ))
 }
 
 const PASSING: &[StatusCode] = &[
@@ -140,6 +168,7 @@ const PASSING: &[StatusCode] = &[
     StatusCode::GatewayTimeout,
 ];
 const MAX_TRIES: u32 = 4;
+const MAX_TOKEN_LIFETIME: i64 = 10 * 366 * 24 * 3600;
 const TRY_TIMEOUT: Duration = Duration::seconds(10);
 const MAX_WAIT: Duration = Duration::seconds(10);
 
@@ -168,7 +197,11 @@ mod tests {
     }
 
     fn answer(status: StatusCode) -> HttpAnswer {
-        HttpAnswer::new(status, r#"{"error":"e"}"#)
+        let body = match status {
+            StatusCode::Ok => r#"{"access_token":"t","expires_in":3599}"#,
+            _ => r#"{"error":"e"}"#,
+        };
+        HttpAnswer::new(status, body)
     }
 
     #[tokio::test(start_paused = true)]

@@ -116,6 +116,8 @@ async fn what_is_not_a_token_is_not_taken_for_one() {
         "{}",
         r#"{"access_token":"t"}"#,
         r#"{"access_token":"t","expires_on":"soon"}"#,
+        r#"{"access_token":"","expires_on":"4102444800"}"#,
+        r#"{"access_token":"t","expires_in":9223372036854775807}"#,
     ] {
         let http = ScriptedHttp::answering(StatusCode::Ok, body);
         let error = ask(&*credential(&http, &[], None).unwrap()).await.unwrap_err();
