@@ -1,1 +1,7 @@
-//! What every example needs: a hub to talk to, the embedded emulator or a real one.
+//! What the examples share: a hub to try things on, and a way to say what went wrong.
+
+mod failure;
+mod stage;
+
+pub use failure::Failure;
+pub use stage::Stage;

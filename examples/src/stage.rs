@@ -1,0 +1,132 @@
+use std::{collections::HashMap, path::Path, sync::Arc};
+
+use azure_core::{Bytes, cloud::CustomConfiguration, error::ErrorKind, http::ClientOptions};
+use iothub::{Error, HubHost, Result, auth::Environment};
+use iothub_emulator::{Emulator, EmulatorOptions};
+use iothub_transport_amqp::{AmqpOptions, Carrier, Fe2o3Transport};
+use iothub_transport_http::{HyperOptions, HyperTransport};
+use tempfile::TempDir;
+
+/// A hub, and what reaches it: a real one, or the emulator in this process.
+///
+/// The two differ in the host, in the root of trust and in where settings come from, and in nothing else.
+#[derive(Debug)]
+pub struct Stage {
+    /// Where the hub is.
+    pub host: HubHost,
+    /// The emulator, if it is not a real hub.
+    pub emulator: Option<Emulator>,
+    http: HyperTransport,
+    roots: Vec<Bytes>,
+    settings: Option<HashMap<String, String>>,
+    // Removed at the end: the emulator keeps its certificates and token files in it.
+    _folder: Option<TempDir>,
+}
+
+impl Stage {
+    /// A hub in Azure. Credentials take their settings from the environment of this process.
+    pub fn azure(host: HubHost) -> Result<Self> {
+        let http = HyperTransport::shared()?;
+        Ok(Self {
+            host,
+            emulator: None,
+            http,
+            roots: Vec::new(),
+            settings: None,
+            _folder: None,
+        })
+    }
+
+    /// A hub in this process, on free ports, with a root certificate made for it and a tenant that knows one app.
+    pub async fn emulator() -> Result<Self> {
+        let folder = TempDir::new().map_err(|error| Error::new(ErrorKind::Io, error))?;
+        let data_dir = Some(folder.path().to_owned());
+        let emulator = Emulator::start(EmulatorOptions {
+            data_dir,
+            ..Default::default()
+        })
+        .await?;
+        let roots = vec![Bytes::from(emulator.root_certificate().to_owned())];
+        let options = HyperOptions {
+            extra_roots: roots.clone(),
+            ..Default::default()
+        };
+        Ok(Self {
+            host: emulator.host().clone(),
+            http: HyperTransport::new(options)?,
+            roots,
+            settings: Some(settings_of(&emulator)),
+            emulator: Some(emulator),
+            _folder: Some(folder),
+        })
+    }
+
+    /// The environment that credentials read.
+    pub fn environment(&self) -> Environment {
+        match &self.settings {
+            Some(settings) => settings.clone().into_iter().collect(),
+            None => Environment::process(),
+        }
+    }
+
+    /// One setting of it.
+    pub fn setting(&self, name: &str) -> Result<String> {
+        let value = match &self.settings {
+            Some(settings) => settings.get(name).cloned(),
+            None => std::env::var(name).ok(),
+        };
+        value.ok_or_else(|| Error::with_message(ErrorKind::Other, format!("{name} is not set")))
+    }
+
+    /// Options that make a client trust the hub. Clones share one pool of connections.
+    pub fn client_options(&self) -> ClientOptions {
+        ClientOptions {
+            transport: Some(self.http.clone().into()),
+            ..Default::default()
+        }
+    }
+
+    /// Options that make a credential trust the authority, and ask it for tokens rather than the public cloud.
+    pub fn token_options(&self) -> ClientOptions {
+        let cloud = self.settings.as_ref().map(|settings| {
+            let mut emulator = CustomConfiguration::default();
+            emulator.authority_host = settings["AZURE_AUTHORITY_HOST"].clone();
+            Arc::new(emulator.into())
+        });
+        ClientOptions {
+            cloud,
+            ..self.client_options()
+        }
+    }
+
+    /// An AMQP transport that trusts the hub.
+    pub fn amqp(&self, carrier: Carrier) -> Result<Fe2o3Transport> {
+        Fe2o3Transport::new(AmqpOptions {
+            carrier,
+            extra_roots: self.roots.clone(),
+            ..Default::default()
+        })
+    }
+}
+
+/// What somebody who set up the app in Azure would have put into the environment.
+fn settings_of(emulator: &Emulator) -> HashMap<String, String> {
+    let entra = emulator.entra();
+    let app = entra.application();
+    let file = |path: Option<&Path>| path.unwrap_or("".as_ref()).display().to_string();
+    let settings = [
+        ("AZURE_AUTHORITY_HOST", entra.authority()),
+        ("AZURE_TENANT_ID", entra.tenant_id().to_owned()),
+        ("AZURE_CLIENT_ID", app.client_id().to_owned()),
+        ("AZURE_CLIENT_SECRET", app.client_secret().to_owned()),
+        ("AZURE_CLIENT_CERTIFICATE_PATH", file(entra.pkcs12_file())),
+        (
+            "AZURE_CLIENT_CERTIFICATE_PASSWORD",
+            app.certificate_password().to_owned(),
+        ),
+        ("AZURE_FEDERATED_TOKEN_FILE", file(entra.federated_token_file())),
+        ("IDENTITY_ENDPOINT", entra.identity_endpoint()),
+        ("IDENTITY_HEADER", entra.identity_header().to_owned()),
+    ];
+    settings.map(|(name, value)| (name.to_owned(), value)).into()
+}
