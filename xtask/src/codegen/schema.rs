@@ -179,39 +179,24 @@ impl Reader<'_> {
     fn fields(&self, object: &openapiv3::ObjectType, data: &SchemaData) -> Result<Vec<Field>, String> {
         let flattened: BTreeMap<String, FlattenMark> = mark(&data.extensions, "x-rust-flatten")?.unwrap_or_default();
         let mut fields = Vec::new();
-        for (
-            name,
-            FlattenMark {
-                description,
-                kind,
-                properties,
-            },
-        ) in &flattened
-        {
-            if let Some(missing) = properties.iter().find(|property| !object.required.contains(property)) {
-                return Err(format!("{missing} is flattened into {name}, and not required"));
-            }
-            fields.push(Field {
-                name: name.clone(),
-                wire: None,
-                description: description.clone(),
-                kind: kind.clone(),
-                presence: Presence::Required,
-                read_only: false,
-                hidden: false,
-            });
-        }
-        let taken: Vec<&String> = flattened.values().flat_map(|mark| &mark.properties).collect();
-        for (wire, schema) in object.properties.iter().filter(|(wire, _)| !taken.contains(wire)) {
+        for (wire, schema) in &object.properties {
             let required = object.required.contains(wire);
-            let schema = match schema {
-                ReferenceOr::Item(schema) => schema,
-                ReferenceOr::Reference { .. } => return Err(format!("{wire}: wrap the $ref in allOf and describe it")),
-            };
-            fields.push(
-                self.field(wire, schema, required)
-                    .map_err(|error| format!("{wire}: {error}"))?,
-            );
+            let taker = flattened.iter().find(|(_, flatten)| flatten.properties.contains(wire));
+            match (taker, schema) {
+                (Some((name, _)), _) if !required => {
+                    return Err(format!("{wire} is flattened into {name}, and not required"));
+                }
+                // It takes the place of the first of its members.
+                (Some((name, flatten)), _) if flatten.properties.first() == Some(wire) => {
+                    fields.push(flatten.field(name));
+                }
+                (Some(_), _) => {}
+                (None, ReferenceOr::Item(schema)) => {
+                    let field = self.field(wire, schema, required);
+                    fields.push(field.map_err(|error| format!("{wire}: {error}"))?);
+                }
+                (None, _) => return Err(format!("{wire}: wrap the $ref in allOf and describe it")),
+            }
         }
         Ok(fields)
     }
@@ -308,6 +293,20 @@ struct FlattenMark {
     properties: Vec<String>,
 }
 
+impl FlattenMark {
+    fn field(&self, name: &str) -> Field {
+        Field {
+            name: name.to_owned(),
+            wire: None,
+            description: self.description.clone(),
+            kind: self.kind.clone(),
+            presence: Presence::Required,
+            read_only: false,
+            hidden: false,
+        }
+    }
+}
+
 fn item<'a>(name: &str, schema: &'a ReferenceOr<Schema>) -> Result<&'a Schema, String> {
     schema.as_item().ok_or(format!("{name} is a reference"))
 }
@@ -360,4 +359,50 @@ fn snake(wire: &str) -> String {
 fn pascal(wire: &str) -> String {
     let (first, rest) = wire.split_at(1);
     first.to_ascii_uppercase() + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn refused(schema: &str, expected: &str) {
+        let api = format!(
+            "openapi: 3.0.3\ninfo: {{ title: t, version: v }}\npaths: {{}}\ncomponents: {{ schemas: {{ Thing: {schema} }} }}"
+        );
+        let api = serde_yaml_ng::from_str(&api).unwrap();
+        assert_eq!(Spec::read(&api).err().as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn a_faulty_description_is_refused_by_name() {
+        refused("{ type: object }", "Thing: has no description");
+        refused("{ x-rust-nmae: X }", "Thing: x-rust-nmae means nothing here");
+        refused(
+            "{ description: d }",
+            "Thing: is neither an object nor an enum, and has no mark that says why",
+        );
+        refused(
+            "{ description: d, type: string, enum: [a] }",
+            "Thing: an enum needs x-rust-variants",
+        );
+        refused(
+            "{ description: d, type: string, enum: [a], x-rust-variants: { b: { description: d } } }",
+            "Thing: x-rust-variants says nothing of a",
+        );
+        refused(
+            "{ description: d, type: object, properties: { n: { description: d, type: integer, x-rust-type: '1x' } } }",
+            "Thing: n: 1x is not a Rust type",
+        );
+        refused(
+            "{ description: d, type: object, properties: { n: { description: d, allOf: [{ $ref: '#/x/Nothing' }] } } }",
+            "Thing: n: there is no #/x/Nothing",
+        );
+    }
+
+    #[test]
+    fn names_are_told_in_the_manner_of_rust() {
+        assert_eq!(snake("maxExecutionTimeInSeconds"), "max_execution_time_in_seconds");
+        assert_eq!(pascal("selfSigned"), "SelfSigned");
+    }
 }

@@ -937,11 +937,11 @@ pub struct ImportExportJob {
 #[safe(true)]
 #[non_exhaustive]
 pub struct ScheduledJobRequest {
+    /// The id, which you choose: up to 64 of `a-z 0-9 - '`. The hub keeps it for 30 days.
+    pub job_id: String,
     /// What is done with each device.
     #[serde(flatten)]
     pub kind: ScheduledJobKind,
-    /// The id, which you choose: up to 64 of `a-z 0-9 - '`. The hub keeps it for 30 days.
-    pub job_id: String,
     /// Which devices: the condition of a query's WHERE, such as `deviceId IN ['a', 'b']` or `tags.site = 'x'`, or `*`
     /// for all. The hub takes a faulty one, too; the job then fails later.
     pub query_condition: String,
@@ -961,13 +961,13 @@ pub struct ScheduledJobRequest {
 impl ScheduledJobRequest {
     /// With what it cannot be without. The `with_…` methods add to it.
     pub fn new(
-        kind: impl Into<ScheduledJobKind>,
         job_id: impl Into<String>,
+        kind: impl Into<ScheduledJobKind>,
         query_condition: impl Into<String>,
     ) -> Self {
         Self {
-            kind: kind.into(),
             job_id: job_id.into(),
+            kind: kind.into(),
             query_condition: query_condition.into(),
             start_time: Default::default(),
             max_execution_time: Default::default(),
@@ -996,12 +996,12 @@ impl ScheduledJobRequest {
 #[safe(true)]
 #[non_exhaustive]
 pub struct ScheduledJob {
-    /// What is done with each device.
-    #[serde(flatten)]
-    pub kind: ScheduledJobKind,
     /// The id. Empty where the hub answers for a job that it does not know.
     #[serde(default, deserialize_with = "null_as_default")]
     pub job_id: String,
+    /// What is done with each device.
+    #[serde(flatten)]
+    pub kind: ScheduledJobKind,
     /// How far it is. [`JobStatus::Unknown`] for a job that does not exist, which is not an error to the hub.
     #[serde(default, deserialize_with = "null_as_default")]
     pub status: JobStatus,
