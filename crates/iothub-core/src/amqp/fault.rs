@@ -7,7 +7,7 @@ use super::{
     cbs::Unauthorized,
     recovery::{Next, Recovery, Role},
 };
-use crate::HubError;
+use crate::{HubError, HubErrorCode};
 
 /// Something that went wrong, as several waiting callers can be told it, with what it asks for.
 #[derive(Clone, Debug)]
@@ -19,30 +19,33 @@ pub(super) struct Fault {
 impl Fault {
     /// What a transport reported.
     pub(super) fn new(error: Error, role: Role) -> Self {
-        match AmqpError::of(&error) {
-            Some(amqp) => Self {
-                recovery: match (&amqp.condition, next_of(&error)) {
-                    // The transport's word that trying again cannot help; the peer has not said anything.
-                    (None, Next::Surface) => Recovery {
-                        rebuild: amqp.scope,
-                        next: Next::Surface,
-                    },
-                    _ => Recovery::from(amqp, role),
-                },
-                cause: Arc::new(match HubError::from_amqp(amqp) {
-                    Some(hub) if HubError::of(&error).is_none() => Error::new(error.kind().clone(), hub),
-                    _ => error,
-                }),
+        // Without a word from the peer it is the connection that does not work.
+        let Some(amqp) = AmqpError::of(&error) else {
+            return Self::with(AmqpScope::Connection, next_of(&error), error);
+        };
+        let hub = HubError::from_amqp(amqp);
+        let recovery = Recovery::from(amqp, role);
+        let next = match &hub {
+            // The transport says that trying again cannot help.
+            None => match next_of(&error) {
+                Next::Surface => Next::Surface,
+                _ => recovery.next,
             },
-            // Without a word from the peer it is the connection that does not work.
-            None => Self::of_connection(next_of(&error), error),
-        }
+            // Refused with the condition of a bad token, which a new token does not change.
+            Some(hub) if hub.code == HubErrorCode::DeviceDisabled => Next::Surface,
+            Some(_) => recovery.next,
+        };
+        let cause = match hub {
+            Some(hub) if HubError::of(&error).is_none() => Error::new(error.kind().clone(), hub),
+            _ => error,
+        };
+        Self::with(recovery.rebuild, next, cause)
     }
 
     /// Why a connection could not be authorized.
     pub(super) fn unauthorized(why: Unauthorized) -> Self {
         match why {
-            Unauthorized::Token(error) => Self::of_message(next_of(&error), error),
+            Unauthorized::Token(error) => Self::with(AmqpScope::Message, next_of(&error), error),
             Unauthorized::Refused { status, description } => {
                 let next = match status {
                     429 | 503 => Next::Throttle,
@@ -51,7 +54,7 @@ impl Fault {
                 };
                 let status = StatusCode::from(u16::try_from(status).unwrap_or(500));
                 let refused = HubError::from_cbs(status, &description);
-                Self::of_message(next, Error::new(ErrorKind::Credential, refused))
+                Self::with(AmqpScope::Message, next, Error::new(ErrorKind::Credential, refused))
             }
             Unauthorized::Link(error) => {
                 let mut fault = Self::new(error, Role::Sender);
@@ -67,12 +70,13 @@ impl Fault {
 
     /// A step of making a connection or link that took too long, which is how a peer that is gone shows.
     pub(super) fn timed_out(message: &'static str) -> Self {
-        Self::of_connection(Next::Retry, Error::with_message(ErrorKind::Connection, message))
+        let error = Error::with_message(ErrorKind::Connection, message);
+        Self::with(AmqpScope::Connection, Next::Retry, error)
     }
 
     /// The application closed the connection.
     pub(super) fn closed() -> Self {
-        Self::of_connection(Next::Surface, closed())
+        Self::with(AmqpScope::Connection, Next::Surface, closed())
     }
 
     /// Whether trying again by ourselves is no answer to it.
@@ -104,14 +108,6 @@ impl Fault {
     /// The error for a caller whose message was on its way when this happened.
     pub(super) fn to_unknown(&self) -> Error {
         Error::new(ErrorKind::Io, Shared(Arc::clone(&self.cause)))
-    }
-
-    fn of_connection(next: Next, error: Error) -> Self {
-        Self::with(AmqpScope::Connection, next, error)
-    }
-
-    fn of_message(next: Next, error: Error) -> Self {
-        Self::with(AmqpScope::Message, next, error)
     }
 
     fn with(rebuild: AmqpScope, next: Next, error: Error) -> Self {

@@ -27,7 +27,7 @@ async fn the_last_handle_takes_task_and_socket_with_it() -> Result<()> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ten_thousand_lives_leave_nothing_behind() -> Result<()> {
+async fn two_thousand_lives_leave_nothing_behind() -> Result<()> {
     let hub = ScriptedAmqp::new();
     let metrics = tokio::runtime::Handle::current().metrics();
     for life in 0..2_000 {

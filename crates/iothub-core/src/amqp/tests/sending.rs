@@ -88,6 +88,27 @@ async fn a_rejected_message_says_why_and_leaves_the_link_as_it_is() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_disabled_device_is_not_taken_for_a_bad_token() {
+    for (info, tokens) in [
+        (vec![], 2),
+        (
+            vec![("com.microsoft:error-code".to_owned(), "DeviceDisabled".into())],
+            1,
+        ),
+    ] {
+        let hub = ScriptedAmqp::new();
+        let rejected = Outcome::Rejected {
+            condition: Some("amqp:unauthorized-access".into()),
+            description: None,
+            info,
+        };
+        hub.answer_sends([rejected.clone(), rejected].map(SendAnswer::Settle));
+        assert!(send(&c2d(&connect(&hub)), 1).await.is_err());
+        assert_eq!((hub.tokens().len(), hub.sent().len()), (tokens, tokens));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_throttled_message_waits_for_seconds() -> Result<()> {
     let hub = ScriptedAmqp::new();
     hub.answer_sends([SendAnswer::rejected("com.microsoft:device-container-throttled")]);
