@@ -5,6 +5,7 @@ mod call;
 mod devices;
 mod envelope;
 mod modules;
+mod queries;
 mod router;
 mod twins;
 mod web_socket;

@@ -3,8 +3,10 @@
 pub(crate) mod amqp_event;
 pub(crate) mod amqp_faults;
 pub(crate) mod authentication;
+mod bulk;
 pub(crate) mod c2d;
 pub(crate) mod clock;
+mod continuation;
 mod edge;
 pub(crate) mod failure;
 pub(crate) mod faults;
@@ -18,6 +20,8 @@ mod json_text;
 mod modules;
 pub(crate) mod policy;
 mod property_tree;
+pub(crate) mod queries;
+pub(crate) mod query;
 pub(crate) mod queue;
 mod registry;
 pub(crate) mod sas;
@@ -27,6 +31,7 @@ pub(crate) mod timestamp;
 pub(crate) mod twin;
 mod twin_document;
 pub(crate) mod twin_request;
+mod twin_view;
 mod twins;
 
 use std::{

@@ -4,6 +4,7 @@ use http::{
     header::{CONNECTION, CONTENT_TYPE, ETAG, HeaderName},
 };
 use http_body_util::Full;
+use iothub_core::HubErrorCode;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -50,6 +51,14 @@ impl Answer {
         Self::error(failure, envelope::nested(failure, &tracking, now))
     }
 
+    /// 400 for a bulk call of which something failed. One client looks for the code in a header of its own.
+    pub(crate) fn partial_failure(json: Vec<u8>) -> Self {
+        let name = HubErrorCode::BulkRegistryOperationFailure;
+        Self::new(StatusCode::BAD_REQUEST, json)
+            .with(ERROR_CODE, name.as_str())
+            .with(BULK_ERROR_CODE, name.as_str())
+    }
+
     pub(crate) fn status(&self) -> u16 {
         self.response.status().as_u16()
     }
@@ -90,4 +99,5 @@ impl Answer {
 }
 
 pub(crate) const ERROR_CODE: HeaderName = HeaderName::from_static("iothub-errorcode");
+const BULK_ERROR_CODE: HeaderName = HeaderName::from_static("iothuberrorcode");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-request-id");

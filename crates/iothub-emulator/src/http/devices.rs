@@ -9,6 +9,14 @@ pub(crate) fn list(hub: &Hub, call: &Call) -> Result<Answer, Failure> {
     hub.list_devices(&call.grant, top).map(Answer::json)
 }
 
+pub(crate) fn bulk(hub: &Hub, call: &Call) -> Result<Answer, Failure> {
+    let result = hub.bulk(&call.grant, &call.body)?;
+    Ok(match result.is_successful {
+        true => Answer::json(result.json),
+        false => Answer::partial_failure(result.json),
+    })
+}
+
 pub(crate) fn get(hub: &Hub, call: &Call) -> Result<Answer, Failure> {
     let id = call.device_id()?;
     hub.get_device(&call.grant, id.as_str()).map(Answer::document)

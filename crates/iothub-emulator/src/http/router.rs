@@ -2,23 +2,32 @@ use http::{Method, Request};
 use hyper::body::Incoming;
 use iothub_core::HubErrorCode;
 
-use super::{Answer, call::Call, devices, modules, twins};
+use super::{Answer, call::Call, devices, modules, queries, twins};
 use crate::hub::{Failure, Hub};
 
 /// Reads a request, has the hub do it, and writes the answer.
 pub(crate) async fn answer(hub: &Hub, request: Request<Incoming>) -> Answer {
     let outcome = match Call::read(hub, request).await {
-        Ok(call) => route(hub, &call),
+        Ok(call) => route(hub, call).await,
         Err(failure) => Err(failure),
     };
     outcome.unwrap_or_else(|failure| Answer::refusal(&failure, hub.clock().now()))
 }
 
-fn route(hub: &Hub, call: &Call) -> Result<Answer, Failure> {
+async fn route(hub: &Hub, call: Call) -> Result<Answer, Failure> {
     let path = call.lower_path();
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     match (&call.method, &path[..]) {
+        (&Method::POST, ["devices", "query"]) => queries::run(hub, call).await,
+        (method, path) => answer_at_once(hub, &call, method, path),
+    }
+}
+
+/// What needs no waiting, which is nearly everything.
+fn answer_at_once(hub: &Hub, call: &Call, method: &Method, path: &[&str]) -> Result<Answer, Failure> {
+    match (method, path) {
         (&Method::GET, ["devices"]) => devices::list(hub, call),
+        (&Method::POST, ["devices"]) => devices::bulk(hub, call),
         (&Method::GET, ["devices", _]) => devices::get(hub, call),
         (&Method::PUT, ["devices", _]) => devices::put(hub, call),
         (&Method::DELETE, ["devices", _]) => devices::delete(hub, call),

@@ -2,11 +2,13 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails panics, and so do its helpers")]
 
 mod binary;
+mod bulk;
 mod client;
 mod entra;
 mod errors;
 mod faults;
 mod identities;
 mod modules;
+mod queries;
 mod twins;
 mod web_socket;
