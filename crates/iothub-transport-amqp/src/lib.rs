@@ -9,6 +9,7 @@ mod fault;
 mod frames;
 mod message;
 mod options;
+mod outbox;
 mod proxy;
 mod receiver;
 mod sender;

@@ -2,7 +2,7 @@ use std::{
     fmt, io,
     pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, ready},
@@ -16,17 +16,14 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
-use crate::{
-    attach_watch::AttachWatch,
-    byte_stream::ByteStream,
-    frames::{EMPTY_FRAME, Frames},
-};
+use crate::{attach_watch::AttachWatch, byte_stream::ByteStream, frames::Frames, outbox::Outbox};
 
 /// The stream that the engine reads and writes, with what the engine leaves out.
 ///
 /// - A peer that is silent for too long, or takes nothing for too long, is an error of whatever the engine waits for.
 ///   The engine's own limit does not end a write that hangs.
 /// - The peer hears an empty frame after half of the time that it asked for. The engine sends one after all of it.
+/// - Frames go out [together](Outbox). The engine flushes each.
 /// - It can be [cut](Cut) from outside, whatever the engine waits for.
 /// - It shows the peer's frames to an [`AttachWatch`].
 /// - Once the peer has closed the connection, what cannot be written any more is no error: it would hide the peer's reason.
@@ -36,21 +33,15 @@ use crate::{
 pub(crate) struct Wire {
     stream: Box<dyn ByteStream>,
     shared: Arc<Shared>,
-    idle: Duration,
     watch: AttachWatch,
+    outbox: Outbox,
 
     inbound: Frames,
     /// Whether the peer has sent its close frame.
     is_closed: bool,
+    idle: Duration,
     heard: Instant,
     silence: Pin<Box<Sleep>>,
-
-    outbound: Frames,
-    said: Instant,
-    /// Since when the peer has taken nothing of what is to be written.
-    stalled: Option<Instant>,
-    stall: Pin<Box<Sleep>>,
-    keep_alive: Option<KeepAlive>,
 }
 
 /// Ends a [`Wire`]: at once when dropped.
@@ -63,53 +54,24 @@ struct Shared {
     fault: Mutex<Option<String>>,
 }
 
-#[derive(Debug)]
-struct KeepAlive {
-    every: Duration,
-    due: Pin<Box<Sleep>>,
-    /// What is left to write of an empty frame that has begun.
-    rest: &'static [u8],
-    is_unflushed: bool,
-}
-
 impl Wire {
     pub(crate) fn new(stream: Box<dyn ByteStream>, idle: Duration, watch: AttachWatch) -> (Self, Cut) {
         let shared = Arc::new(Shared::default());
-        let now = Instant::now();
         let wire = Self {
             stream,
             shared: shared.clone(),
-            idle,
             watch,
+            outbox: Outbox::new(idle),
             inbound: Frames::default(),
             is_closed: false,
-            heard: now,
+            idle,
+            heard: Instant::now(),
             silence: Box::pin(tokio::time::sleep(idle)),
-            outbound: Frames::default(),
-            said: now,
-            stalled: None,
-            stall: Box::pin(tokio::time::sleep(idle)),
-            keep_alive: None,
         };
         (wire, Cut(shared))
     }
 
-    fn fail<T>(&self, kind: io::ErrorKind, why: String) -> Poll<io::Result<T>> {
-        self.note(why.clone());
-        Poll::Ready(Err(io::Error::new(kind, why)))
-    }
-
-    fn broke<T>(&self, error: io::Error) -> Poll<io::Result<T>> {
-        self.note(error.to_string());
-        Poll::Ready(Err(error))
-    }
-
-    fn note(&self, why: String) {
-        let mut fault = self.shared.fault.lock().unwrap_or_else(PoisonError::into_inner);
-        fault.get_or_insert(why);
-    }
-
-    /// An error once the wire was cut or has failed; else the engine is woken when that happens.
+    /// An error once the wire was cut; else the engine is woken when that happens.
     fn check(&self, cx: &Context<'_>) -> io::Result<()> {
         let is_cut = || self.shared.cut.load(Ordering::Acquire);
         if !is_cut() {
@@ -124,11 +86,49 @@ impl Wire {
         }
     }
 
+    fn poll_bytes(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        match Pin::new(&mut self.stream).poll_read(cx, buf) {
+            Poll::Ready(Ok(())) if buf.filled().len() > before => {
+                self.heard = Instant::now();
+                self.hear(&buf.filled()[before..]);
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(error)) if error.kind() != io::ErrorKind::UnexpectedEof => Poll::Ready(Err(error)),
+            // TLS calls it an unexpected end when its own goodbye is missing.
+            Poll::Ready(_) => Poll::Ready(Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the hub closed the socket",
+            ))),
+            Poll::Pending => {
+                if let Poll::Ready(Err(error)) = self.outbox.poll_wait(&mut self.stream, cx) {
+                    if !self.is_closed {
+                        return Poll::Ready(Err(error));
+                    }
+                    self.outbox.clear();
+                }
+                self.poll_silence(cx)
+            }
+        }
+    }
+
+    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.silence.as_mut().poll(cx));
+            let limit = self.heard + self.idle;
+            if limit <= Instant::now() {
+                let why = format!("the hub was silent for {:?}", self.idle);
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, why)));
+            }
+            self.silence.as_mut().reset(limit);
+        }
+    }
+
     fn hear(&mut self, bytes: &[u8]) {
         let Self {
             inbound,
             watch,
-            keep_alive,
+            outbox,
             is_closed,
             ..
         } = self;
@@ -137,7 +137,7 @@ impl Wire {
             |code| matches!(code, OPEN | CLOSE) || watch.wants(code),
             // What cannot be decoded is the engine's to report.
             |channel, body| match serde_amqp::from_slice(body) {
-                Ok(Performative::Open(open)) => *keep_alive = KeepAlive::for_peer(open.idle_time_out),
+                Ok(Performative::Open(open)) => outbox.keep_alive(open.idle_time_out),
                 Ok(Performative::Close(_)) => *is_closed = true,
                 Ok(frame) => watch.heard(channel, &frame),
                 Err(_) => {}
@@ -145,162 +145,74 @@ impl Wire {
         );
     }
 
-    /// Called while there is nothing to read, which is whenever the engine waits.
-    fn poll_keep_alive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        loop {
-            ready!(self.poll_rest(cx))?;
-            let at_boundary = self.outbound.at_boundary();
-            let Some(keep_alive) = &mut self.keep_alive else {
-                return Poll::Pending;
-            };
-            if keep_alive.is_unflushed {
-                match ready!(Pin::new(&mut self.stream).poll_flush(cx)) {
-                    Ok(()) => keep_alive.is_unflushed = false,
-                    Err(error) => return self.broke(error),
-                }
-                continue;
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match ready!(self.outbox.poll_send(&mut self.stream, cx)) {
+            Err(_) if self.is_closed => {
+                self.outbox.clear();
+                Poll::Ready(Ok(()))
             }
-            ready!(keep_alive.due.as_mut().poll(cx));
-            let now = Instant::now();
-            let last = self.said + keep_alive.every;
-            // In the middle of a frame the engine is writing anyway.
-            if last <= now && at_boundary {
-                keep_alive.rest = &EMPTY_FRAME;
-                keep_alive.is_unflushed = true;
-            }
-            let next = if last <= now { now + keep_alive.every } else { last };
-            keep_alive.due.as_mut().reset(next);
+            sent => Poll::Ready(sent),
         }
     }
 
-    /// Writes what is left of an empty frame.
-    fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while let Some(rest) = self
-            .keep_alive
-            .as_ref()
-            .map(|keep_alive| keep_alive.rest)
-            .filter(|rest| !rest.is_empty())
-        {
-            let written = ready!(self.poll_raw_write(cx, rest))?;
-            if let Some(keep_alive) = &mut self.keep_alive {
-                keep_alive.rest = &rest[written..];
-            }
+    /// Keeps the first error: the engine tells its own words.
+    fn note<T>(&self, outcome: io::Result<T>) -> io::Result<T> {
+        if let Err(error) = &outcome {
+            self.shared.fault().get_or_insert_with(|| error.to_string());
         }
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_raw_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match Pin::new(&mut self.stream).poll_write(cx, bytes) {
-            Poll::Ready(Ok(0) | Err(_)) if self.is_closed => Poll::Ready(Ok(bytes.len())),
-            Poll::Ready(Ok(0)) => self.broke(io::ErrorKind::WriteZero.into()),
-            Poll::Ready(Ok(written)) => {
-                self.said = Instant::now();
-                self.stalled = None;
-                Poll::Ready(Ok(written))
-            }
-            Poll::Ready(Err(error)) => self.broke(error),
-            Poll::Pending => self.poll_stall(cx),
-        }
-    }
-
-    fn poll_stall<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
-        let since = match self.stalled {
-            Some(since) => since,
-            None => {
-                let now = Instant::now();
-                self.stalled = Some(now);
-                self.stall.as_mut().reset(now + self.idle);
-                now
-            }
-        };
-        ready!(self.stall.as_mut().poll(cx));
-        let idle = self.idle;
-        debug_assert!(since.elapsed() >= idle);
-        self.fail(io::ErrorKind::TimedOut, format!("the hub took nothing for {idle:?}"))
+        outcome
     }
 }
 
 impl AsyncRead for Wire {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.check(cx)?;
-        let before = buf.filled().len();
-        match Pin::new(&mut self.stream).poll_read(cx, buf) {
-            Poll::Ready(Ok(())) if buf.filled().len() == before => {
-                self.fail(io::ErrorKind::UnexpectedEof, HUNG_UP.to_owned())
-            }
-            // TLS calls it so when its own goodbye is missing.
-            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                self.fail(io::ErrorKind::UnexpectedEof, HUNG_UP.to_owned())
-            }
-            Poll::Ready(Ok(())) => {
-                self.heard = Instant::now();
-                self.hear(&buf.filled()[before..]);
-                Poll::Ready(Ok(()))
-            }
-            Poll::Ready(Err(error)) => self.broke(error),
-            Poll::Pending => {
-                if let Poll::Ready(Err(error)) = self.poll_keep_alive(cx) {
-                    return Poll::Ready(Err(error));
-                }
-                loop {
-                    ready!(self.silence.as_mut().poll(cx));
-                    let limit = self.heard + self.idle;
-                    if limit <= Instant::now() {
-                        let idle = self.idle;
-                        return self.fail(io::ErrorKind::TimedOut, format!("the hub was silent for {idle:?}"));
-                    }
-                    self.silence.as_mut().reset(limit);
-                }
-            }
-        }
+        let read = ready!(self.poll_bytes(cx, buf));
+        Poll::Ready(self.note(read))
     }
 }
 
 impl AsyncWrite for Wire {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.check(cx)?;
-        ready!(self.poll_rest(cx))?;
-        let written = ready!(self.poll_raw_write(cx, buf))?;
-        self.outbound.follow(&buf[..written], |_| false, |_, _| {});
-        Poll::Ready(Ok(written))
+        if self.outbox.is_full() {
+            let sent = ready!(self.poll_send(cx));
+            self.note(sent)?;
+        }
+        Poll::Ready(Ok(self.outbox.gather(buf)))
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.check(cx)?;
-        match Pin::new(&mut self.stream).poll_flush(cx) {
-            Poll::Ready(Ok(())) => {
-                self.stalled = None;
-                Poll::Ready(Ok(()))
-            }
-            Poll::Ready(Err(_)) if self.is_closed => Poll::Ready(Ok(())),
-            Poll::Ready(Err(error)) => self.broke(error),
-            Poll::Pending => self.poll_stall(cx),
-        }
+    /// What was gathered goes out when the engine next waits to read, or has written more than is gathered.
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.check(cx))
     }
 
     /// The engine shuts down whatever happened before; with a wire that is dead there is nobody to say goodbye to.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let is_dead = self
-            .shared
-            .fault
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .is_some();
+        let is_dead = self.shared.fault().is_some();
         if is_dead || self.check(cx).is_err() {
             return Poll::Ready(Ok(()));
         }
+        let sent = ready!(self.poll_send(cx));
+        self.note(sent)?;
         match Pin::new(&mut self.stream).poll_shutdown(cx) {
             // AMQP has said its goodbyes; a peer that does not wait for those of TLS breaks nothing.
             Poll::Ready(_) => Poll::Ready(Ok(())),
-            Poll::Pending => self.poll_stall(cx),
+            Poll::Pending => self.outbox.poll_stall(cx),
         }
+    }
+}
+
+impl Shared {
+    fn fault(&self) -> MutexGuard<'_, Option<String>> {
+        self.fault.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Cut {
     /// Why the wire failed, if it did.
     pub(crate) fn fault(&self) -> Option<String> {
-        self.0.fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.fault().clone()
     }
 }
 
@@ -317,28 +229,16 @@ impl fmt::Debug for Cut {
     }
 }
 
-impl KeepAlive {
-    fn for_peer(idle_time_out: Option<u32>) -> Option<Self> {
-        let limit = idle_time_out.filter(|limit| *limit > 0)?;
-        let every = Duration::from_millis(u64::from(limit)) / 2;
-        Some(Self {
-            every,
-            due: Box::pin(tokio::time::sleep(every)),
-            rest: &[],
-            is_unflushed: false,
-        })
-    }
-}
-
-const HUNG_UP: &str = "the hub closed the socket";
 const OPEN: u8 = 0x10;
 const CLOSE: u8 = 0x18;
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
     use super::*;
+    use crate::frames::EMPTY_FRAME;
 
     const IDLE: Duration = Duration::from_secs(60);
 
@@ -380,11 +280,30 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_takes_nothing_is_given_up() {
-        let (mut wire, _cut, _peer) = wire(16);
+        let (mut wire, _cut, mut peer) = wire(16);
+        // It speaks, so that it is not given up for silence.
+        peer.write_all(&EMPTY_FRAME).await.unwrap();
         let began = Instant::now();
-        let error = wire.write_all(&[0; 64]).await.unwrap_err();
+        let error = wire.write_all(&vec![0; 256 * 1024]).await.unwrap_err();
         assert_eq!((error.kind(), began.elapsed()), (io::ErrorKind::TimedOut, IDLE));
         wire.shutdown().await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn frames_go_out_together_once_the_engine_waits() {
+        let (mut wire, _cut, mut peer) = wire(1024);
+        for _ in 0..3 {
+            wire.write_all(&EMPTY_FRAME).await.unwrap();
+            wire.flush().await.unwrap();
+        }
+        let mut received = [0; 64];
+        assert!(
+            peer.read(&mut received).now_or_never().is_none(),
+            "nothing goes out while there is more to say"
+        );
+        let waiting = tokio::spawn(async move { wire.read_u8().await });
+        assert_eq!(peer.read(&mut received).await.unwrap(), 24);
+        waiting.abort();
     }
 
     #[tokio::test(start_paused = true)]
@@ -411,6 +330,7 @@ mod tests {
         let pause = tokio::time::timeout(IDLE / 2, wire.read_u8()).await;
         assert!(pause.is_err());
         wire.write_all(&OPEN_FRAME[12..]).await.unwrap();
+        tokio::spawn(async move { wire.read_u8().await });
         let mut frame = [0; 25];
         peer.read_exact(&mut frame).await.unwrap();
         assert_eq!(frame, OPEN_FRAME);
