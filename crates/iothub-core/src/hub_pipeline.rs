@@ -1,4 +1,4 @@
-use std::{env::consts, sync::Arc};
+use std::{borrow::Cow, env::consts, sync::Arc};
 
 use async_trait::async_trait;
 use azure_core::{
@@ -72,7 +72,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct HubPipeline {
     host: HubHost,
-    api_version: &'static str,
+    api_version: Cow<'static, str>,
     limits: CallLimits,
     pipeline: Arc<Pipeline>,
 }
@@ -115,7 +115,7 @@ impl HubPipeline {
         );
         Ok(Self {
             host,
-            api_version: API_VERSION,
+            api_version: Cow::Borrowed(API_VERSION),
             limits: CallLimits::default(),
             pipeline: Arc::new(pipeline),
         })
@@ -123,8 +123,8 @@ impl HubPipeline {
 
     /// The same pipeline with another version of the service's interface than 2021-04-12.
     #[must_use]
-    pub fn with_api_version(mut self, version: &'static str) -> Self {
-        self.api_version = version;
+    pub fn with_api_version(mut self, version: impl Into<Cow<'static, str>>) -> Self {
+        self.api_version = version.into();
         self
     }
 
@@ -159,7 +159,7 @@ impl HubPipeline {
             escaped.extend(utf8_percent_encode(segment, RESERVED));
         }
         url.set_path(&escaped);
-        Ok(HubRequest::new(url, method).query("api-version", self.api_version))
+        Ok(HubRequest::new(url, method).query("api-version", &self.api_version))
     }
 
     /// Sends a request, again where that helps and does no harm, and returns the answer if it is a success.

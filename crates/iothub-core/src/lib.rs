@@ -3,6 +3,7 @@
 pub mod amqp;
 mod call_facts;
 mod call_limits;
+mod configuration_id;
 mod deadline;
 mod device_id;
 mod error_chain;
@@ -24,6 +25,7 @@ pub mod testing;
 pub use azure_core::{Error, Result};
 pub use call_facts::{CallFacts, CallReport};
 pub use call_limits::CallLimits;
+pub use configuration_id::ConfigurationId;
 pub use device_id::DeviceId;
 pub use hub_error::HubError;
 pub use hub_error_code::{HubErrorCode, RetryAdvice};
