@@ -104,7 +104,7 @@ impl Entra {
         let answer = json!({
             "access_token": token,
             "client_id": identity.client_id(),
-            "expires_in": lifetime.whole_seconds().to_string(),
+            "expires_in": (lifetime.whole_seconds() - 1).to_string(),
             "expires_on": (now + lifetime).unix_timestamp().to_string(),
             "not_before": now.unix_timestamp().to_string(),
             "resource": resource,

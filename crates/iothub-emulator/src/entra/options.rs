@@ -42,11 +42,11 @@ impl EntraOptions {
     /// Refuses what could not work, before anything is opened.
     pub(crate) fn check(&self) -> Result<()> {
         let day = Duration::from_secs(24 * 3600);
-        if self.token_lifetime < Duration::from_secs(1) || self.token_lifetime > day {
+        if self.token_lifetime < Duration::from_secs(2) || self.token_lifetime > day {
             return Err(Error::with_message(
                 ErrorKind::Other,
                 format!(
-                    "a token_lifetime of {:?} cannot be: it is from a second to a day",
+                    "a token_lifetime of {:?} cannot be: it is from two seconds to a day",
                     self.token_lifetime
                 ),
             ));

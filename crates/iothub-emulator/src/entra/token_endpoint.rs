@@ -49,7 +49,8 @@ impl Entra {
                 "The token could not be made.",
             )
         })?;
-        let lifetime = self.token_lifetime().whole_seconds();
+        // The token ends on a whole second, so up to one of its last is lost; Entra says 3599 for an hour.
+        let lifetime = self.token_lifetime().whole_seconds() - 1;
         Ok(json!({
             "token_type": "Bearer",
             "expires_in": lifetime,

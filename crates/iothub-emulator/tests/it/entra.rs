@@ -106,7 +106,7 @@ async fn a_secret_opens_the_hub() {
     assert_eq!(status, 200);
     assert_eq!(
         (&answer["token_type"], &answer["expires_in"]),
-        (&json!("Bearer"), &json!(3600))
+        (&json!("Bearer"), &json!(3599))
     );
 
     let mut client = hub(&emulator, answer["access_token"].as_str().unwrap()).await;
@@ -314,7 +314,7 @@ async fn a_virtual_machine_has_an_identity() {
     assert_eq!(status, 200);
     assert_eq!(
         (&answer["client_id"], &answer["expires_in"]),
-        (&entra.managed_identity().client_id().into(), &json!("3600"))
+        (&entra.managed_identity().client_id().into(), &json!("3599"))
     );
     let mut client = hub(&emulator, answer["access_token"].as_str().unwrap()).await;
     assert_eq!(client.get("/devices").await.outcome(), "200");
