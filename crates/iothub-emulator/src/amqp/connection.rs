@@ -43,25 +43,33 @@ where
     let (read, write) = tokio::io::split(stream);
     let (reader, mut writer) = (FrameReader::new(read), Box::pin(write));
     let mut reader = Box::pin(reader);
-    match timeout(HANDSHAKE, handshake::open(&mut reader, &mut writer, &peer)).await {
+    let in_order = match timeout(HANDSHAKE, handshake::open(&mut reader, &mut writer, &peer)).await {
         Ok(Ok(Some(opened))) => {
             peer.record(AmqpEvent::Opened {
                 container: opened.container_id.clone(),
             });
             let connection = Connection::new(Arc::clone(&peer), opened);
-            connection.run(&mut reader, &mut writer, breaks, stop).await;
+            connection.run(&mut reader, &mut writer, breaks, stop).await == State::Closed
         }
-        Ok(Ok(None)) => {}
-        Ok(Err(error)) => debug!(%error, "the connection ended before it was open"),
-        Err(_) => debug!("opening the connection took too long"),
+        Ok(Ok(None)) => true,
+        Ok(Err(error)) => {
+            debug!(%error, "the connection ended before it was open");
+            false
+        }
+        Err(_) => {
+            debug!("opening the connection took too long");
+            false
+        }
+    };
+    if in_order {
+        // What the peer still sends is read and thrown away, because closing a socket with unread bytes resets it, and
+        // the peer might lose our last words.
+        let _ = timeout(FAREWELL, async {
+            writer.shutdown().await?;
+            reader.discard().await
+        })
+        .await;
     }
-    // What the peer still sends is read and thrown away, because closing a socket with unread bytes resets it, and the
-    // peer might lose our last words.
-    let _ = timeout(FAREWELL, async {
-        writer.shutdown().await?;
-        reader.discard().await
-    })
-    .await;
     peer.record(AmqpEvent::Gone);
 }
 
@@ -106,13 +114,15 @@ impl Connection {
         }
     }
 
+    /// Speaks until there is nothing more to say, and gives the state in which that was so.
     async fn run<R, W>(
         mut self,
         reader: &mut FrameReader<R>,
         writer: &mut W,
         mut breaks: mpsc::UnboundedReceiver<Break>,
         stop: Stop,
-    ) where
+    ) -> State
+    where
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
@@ -179,8 +189,10 @@ impl Connection {
         for session in self.sessions.into_values().flatten() {
             session.end(&mut self.wire);
         }
+        self.state
     }
 
+    /// Takes what came from the peer, a frame or the end.
     fn read(&mut self, frame: Result<Option<Frame>, ReadError>) {
         match frame {
             Ok(Some(frame)) => {
@@ -369,7 +381,10 @@ fn hand_over(
             session.disposition(&disposition, wire);
             Ok(())
         }
-        Performative::Detach(detach) => session.detached(&detach, wire),
+        Performative::Detach(detach) => {
+            session.detached(&detach, wire);
+            Ok(())
+        }
         Performative::Open(_) | Performative::Begin(_) | Performative::End(_) | Performative::Close(_) => Ok(()),
     }
 }

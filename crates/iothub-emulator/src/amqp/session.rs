@@ -233,21 +233,19 @@ impl Session {
     }
 
     /// The peer detaches a link, or answers that we did.
-    pub(super) fn detached(&mut self, detach: &Detach, wire: &mut Wire) -> Result<(), Violation> {
-        match self.links.remove(&detach.handle) {
-            None => Err(Violation::Session(unattached(detach.handle))),
-            Some(None) => Ok(()),
-            Some(Some(link)) => {
-                self.forget(&link, wire);
-                let answer = Detach {
-                    handle: detach.handle,
-                    closed: detach.closed,
-                    error: None,
-                };
-                wire.send(self.channel, Performative::Detach(answer));
-                Ok(())
-            }
-        }
+    ///
+    /// A detach of nothing is passed over, as Microsoft's own servers do: clients that are refused tend to detach twice.
+    pub(super) fn detached(&mut self, detach: &Detach, wire: &mut Wire) {
+        let Some(Some(link)) = self.links.remove(&detach.handle) else {
+            return;
+        };
+        self.forget(&link, wire);
+        let answer = Detach {
+            handle: detach.handle,
+            closed: detach.closed,
+            error: None,
+        };
+        wire.send(self.channel, Performative::Detach(answer));
     }
 
     /// Something happened that one of the session's links waited for.
@@ -337,10 +335,9 @@ impl Session {
                 if let Some(Some(Link {
                     end: End::Source(end), ..
                 })) = self.links.get_mut(&handle)
+                    && end.drained()
                 {
-                    if end.drained() {
-                        self.send_flow(Some(handle), true, wire);
-                    }
+                    self.send_flow(Some(handle), true, wire);
                 }
             }
         }

@@ -31,12 +31,12 @@ pub(crate) enum Value {
     Binary(Bytes),
     String(String),
     Symbol(String),
-    List(Vec<Value>),
-    Map(Vec<(Value, Value)>),
+    List(Vec<Self>),
+    Map(Vec<(Self, Self)>),
     /// Elements of one type.
-    Array(Vec<Value>),
+    Array(Vec<Self>),
     /// A descriptor and what it describes.
-    Described(Box<(Value, Value)>),
+    Described(Box<(Self, Self)>),
 }
 
 impl Value {

@@ -110,10 +110,11 @@ impl AmqpFaults {
     pub(crate) fn settlements_released(&self) -> Option<impl Future<Output = ()> + Send + use<>> {
         let mut held = self.0.settlements_held.subscribe();
         let is_held = *held.borrow();
-        is_held.then(|| async move {
+        let released = async move {
             // An error says that the hub is gone, and then nobody waits for a settlement.
             let _ = held.wait_for(|held| !held).await;
-        })
+        };
+        is_held.then_some(released)
     }
 
     pub(super) fn clear(&self) {

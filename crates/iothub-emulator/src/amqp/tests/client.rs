@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use fe2o3_amqp::{
-    Connection, Receiver, Sender, Session, connection::ConnectionHandle, link::DetachError, session::SessionHandle,
+    Connection, Receiver, Sender, Session,
+    connection::ConnectionHandle,
+    link::{DetachError, SenderAttachError},
+    session::SessionHandle,
 };
 use fe2o3_amqp_types::{
     messaging::{ApplicationProperties, Body, Data, Message, MessageId, Outcome, Properties},
@@ -62,7 +65,9 @@ impl Client {
     /// Puts a token on a new pair of links, and gives the status of the answer.
     async fn put_token(&mut self, token: &str) -> i32 {
         let mut requests = Sender::attach(&mut self.session, "cbs-requests", "$cbs").await.unwrap();
-        let mut answers = Receiver::attach(&mut self.session, "cbs-answers", "$cbs").await.unwrap();
+        let mut answers = Receiver::attach(&mut self.session, "cbs-answers", "$cbs")
+            .await
+            .unwrap();
         let request = Message::builder()
             .properties(Properties::builder().message_id(7_u64).build())
             .application_properties(
@@ -80,7 +85,10 @@ impl Client {
         let message = answer.into_message();
         assert_eq!(message.properties.unwrap().correlation_id, Some(MessageId::Ulong(7)));
         let properties = message.application_properties.unwrap().0;
-        assert!(matches!(properties.get("status-description"), Some(SimpleValue::String(_))));
+        assert!(matches!(
+            properties.get("status-description"),
+            Some(SimpleValue::String(_))
+        ));
         let status = match properties.get("status-code") {
             Some(SimpleValue::Int(status)) => *status,
             other => panic!("{other:?}"),
@@ -100,6 +108,17 @@ impl Client {
     async fn sender(&mut self) -> Sender {
         let address = "amqps://localhost:5671/messages/deviceBound";
         Sender::attach(&mut self.session, "sender", address).await.unwrap()
+    }
+
+    /// The condition with which an attach is refused.
+    ///
+    /// On a session of its own: this engine detaches a refused link twice, and its session is of no use after that.
+    async fn refusal(&mut self, address: &str) -> String {
+        let mut session = Session::begin(&mut self.connection).await.unwrap();
+        match Sender::attach(&mut session, "refused", address).await {
+            Err(SenderAttachError::RemoteClosedWithError(error)) => symbol(&error.condition),
+            other => panic!("{other:?}"),
+        }
     }
 }
 
@@ -148,7 +167,10 @@ async fn messages_reach_devices_and_modules_however_they_are_addressed() {
         "/Devices/hall%232/Messages/DEVICEBOUND/",
         "amqps://localhost:5671/devices/hall%232/messages/devicebound",
     ] {
-        let message = Message::builder().properties(to(address)).data(address.as_bytes()).build();
+        let message = Message::builder()
+            .properties(to(address))
+            .data(address.as_bytes())
+            .build();
         assert_eq!(verdict(sender.send(message).await.unwrap()), "accepted", "{address}");
         let received = hub.take_message(&device("hall#2"), LOCK).unwrap().unwrap().message;
         assert_eq!(received.body, address);
@@ -169,7 +191,9 @@ async fn every_form_of_a_body_is_read_or_refused() {
     let message = || Message::builder().properties(to("/devices/lamp/messages/devicebound"));
     let outcomes = [
         sender.send(message().data(&b"data"[..]).build()).await,
-        sender.send(message().data_batch([&b"two "[..], &b"parts"[..]]).build()).await,
+        sender
+            .send(message().data_batch([&b"two "[..], &b"parts"[..]]).build())
+            .await,
         sender.send(message().value("text".to_owned()).build()).await,
         sender.send(message().value(()).build()).await,
         sender.send(message().value(7_u32).build()).await,
@@ -177,9 +201,15 @@ async fn every_form_of_a_body_is_read_or_refused() {
     ];
     let verdicts: Vec<_> = outcomes.into_iter().map(|outcome| verdict(outcome.unwrap())).collect();
     let refused = "com.microsoft:argument-error";
-    assert_eq!(verdicts, ["accepted", "accepted", "accepted", "accepted", refused, refused]);
+    assert_eq!(
+        verdicts,
+        ["accepted", "accepted", "accepted", "accepted", refused, refused]
+    );
     for body in ["data", "two parts", "text", ""] {
-        assert_eq!(hub.take_message(&device("lamp"), LOCK).unwrap().unwrap().message.body, body);
+        assert_eq!(
+            hub.take_message(&device("lamp"), LOCK).unwrap().unwrap().message.body,
+            body
+        );
     }
     client.close(sender).await;
 }
@@ -191,10 +221,18 @@ async fn a_refused_message_says_why_and_leaves_the_link_open() {
     let mut sender = client.sender().await;
     let cases = [
         (to("/devices/nobody/messages/devicebound"), 2, "amqp:not-found"),
-        (to("/devices/a b/messages/devicebound"), 2, "com.microsoft:argument-error"),
+        (
+            to("/devices/a b/messages/devicebound"),
+            2,
+            "com.microsoft:argument-error",
+        ),
         (to("/devices/lamp"), 2, "com.microsoft:argument-error"),
         (Properties::default(), 2, "com.microsoft:argument-error"),
-        (to("/devices/lamp/messages/devicebound"), 66_000, "amqp:link:message-size-exceeded"),
+        (
+            to("/devices/lamp/messages/devicebound"),
+            66_000,
+            "amqp:link:message-size-exceeded",
+        ),
         (
             Properties::builder()
                 .to("/devices/lamp/messages/devicebound")
@@ -229,7 +267,10 @@ async fn a_message_in_many_frames_arrives_whole() {
         .data(body.clone())
         .build();
     assert_eq!(verdict(sender.send(message).await.unwrap()), "accepted");
-    assert_eq!(hub.take_message(&device("lamp"), LOCK).unwrap().unwrap().message.body, body);
+    assert_eq!(
+        hub.take_message(&device("lamp"), LOCK).unwrap().unwrap().message.body,
+        body
+    );
     client.close(sender).await;
 }
 
@@ -237,8 +278,10 @@ async fn a_message_in_many_frames_arrives_whole() {
 async fn without_a_token_that_allows_it_a_link_is_refused() {
     let hub = hub();
     let mut client = Client::connect(&hub).await;
-    let mut sender = client.sender().await;
-    assert_eq!(detached(&mut sender).await, "amqp:unauthorized-access");
+    assert_eq!(
+        client.refusal("/messages/devicebound").await,
+        "amqp:unauthorized-access"
+    );
     for token in [
         TOKEN.replace("mEjV", "mEjW"),
         "Bearer x.y.z".to_owned(),
@@ -247,8 +290,7 @@ async fn without_a_token_that_allows_it_a_link_is_refused() {
         assert_eq!(client.put_token(&token).await, 401, "{token}");
     }
     assert_eq!(client.put_token(TOKEN).await, 200);
-    let mut nowhere = Sender::attach(&mut client.session, "nowhere", "/messages/nowhere").await.unwrap();
-    assert_eq!(detached(&mut nowhere).await, "amqp:not-found");
+    assert_eq!(client.refusal("/messages/nowhere").await, "amqp:not-found");
     let sender = client.sender().await;
     client.close(sender).await;
 }
@@ -294,10 +336,10 @@ async fn faults_happen_as_asked_for() {
     assert_eq!(detached(&mut sender).await, "");
 
     faults.end_sessions(Some("amqp:session:errant-link"));
-    let ended = client.session.on_end().await.unwrap_err().to_string();
+    let ended = format!("{:?}", client.session.on_end().await);
     assert!(ended.contains("ErrantLink"), "{ended}");
     faults.close_connections(Some("amqp:connection:forced"));
-    let closed = client.connection.on_close().await.unwrap_err().to_string();
+    let closed = format!("{:?}", client.connection.on_close().await);
     assert!(closed.contains("ConnectionForced"), "{closed}");
 }
 
@@ -309,7 +351,12 @@ async fn settlements_can_be_held_and_credit_bounds_what_is() {
     let mut sender = client.sender().await;
     let mut receipts = Vec::new();
     for n in 0..100 {
-        receipts.push(sender.send_batchable(message_to(if n < 50 { "lamp" } else { "hall#2" })).await.unwrap());
+        receipts.push(
+            sender
+                .send_batchable(message_to(if n < 50 { "lamp" } else { "hall#2" }))
+                .await
+                .unwrap(),
+        );
     }
     // There is no credit for another; all that were sent have been carried out, and none is settled.
     let another = tokio::time::timeout(Duration::from_millis(50), sender.send_batchable(message_to("lamp"))).await;
@@ -319,7 +366,10 @@ async fn settlements_can_be_held_and_credit_bounds_what_is() {
     for receipt in receipts {
         assert_eq!(verdict(receipt.await.unwrap()), "accepted");
     }
-    assert_eq!(verdict(sender.send(message_to("lamp")).await.unwrap()), "amqp:resource-limit-exceeded");
+    assert_eq!(
+        verdict(sender.send(message_to("lamp")).await.unwrap()),
+        "amqp:resource-limit-exceeded"
+    );
     client.close(sender).await;
 }
 
@@ -329,9 +379,20 @@ async fn an_answer_can_be_lost_after_the_message_was_taken() {
     let mut client = Client::authorized(&hub).await;
     let mut sender = client.sender().await;
     hub.faults().lose_next_answers(1);
-    assert!(sender.send(message_to("lamp")).await.is_err());
+    // The engine of this client never resolves the receipt, so the connection is what is asked.
+    let _receipt = sender.send_batchable(message_to("lamp")).await.unwrap();
+    let lost = format!("{:?}", client.connection.on_close().await);
+    assert!(lost.contains("Io"), "{lost}");
     assert!(hub.take_message(&device("lamp"), LOCK).unwrap().is_some());
-    let gone = |event: &Event| matches!(event, Event::Amqp { event: AmqpEvent::Gone, .. });
+    let gone = |event: &Event| {
+        matches!(
+            event,
+            Event::Amqp {
+                event: AmqpEvent::Gone,
+                ..
+            }
+        )
+    };
     hub.journal().wait_for(gone).await;
 }
 
@@ -340,7 +401,7 @@ async fn a_hub_that_stops_closes_its_connections_in_order() {
     let hub = hub();
     let mut client = Client::authorized(&hub).await;
     client.stopper.stop();
-    let closed = client.connection.on_close().await.unwrap_err().to_string();
+    let closed = format!("{:?}", client.connection.on_close().await);
     assert!(closed.contains("ConnectionForced"), "{closed}");
     assert!(closed.contains("shutting down"), "{closed}");
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use fe2o3_amqp_types::{
     definitions::{ReceiverSettleMode, Role, SenderSettleMode},
     messaging::{Source, Target},
-    performatives::{Attach, Begin, Close, Detach, Flow, Open, Performative, Transfer},
+    performatives::{Attach, Begin, Close, Flow, Open, Performative, Transfer},
 };
 
 use super::{RawPeer, Reply, hex, hub};
@@ -228,12 +228,6 @@ async fn the_order_of_things_is_kept() {
     let unattached = "amqp:session:unattached-handle";
     check_end(&[open(), begin(0), flow(9)], unattached).await;
     check_end(&[open(), begin(0), transfer(9, Some(0), false, &[])], unattached).await;
-    let detach = Detach {
-        handle: 9.into(),
-        closed: true,
-        error: None,
-    };
-    check_end(&[open(), begin(0), frame(0, &Performative::Detach(detach))], unattached).await;
 }
 
 #[tokio::test(start_paused = true)]
