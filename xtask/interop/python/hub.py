@@ -7,6 +7,8 @@ import traceback
 import uuid
 
 from azure.identity import ClientSecretCredential
+from azure.iot.hub import IoTHubConfigurationManager, IoTHubRegistryManager
+from msrest.exceptions import HttpOperationError
 from uamqp import TransportType
 
 READY = json.loads(os.environ["IOTHUB_READY"])
@@ -28,6 +30,18 @@ def entra():
     )
 
 
+def _clients(manager):
+    """How a client is made, for each way to authenticate."""
+    return {
+        "sas": lambda: manager.from_connection_string(CONNECTION_STRING),
+        "entra": lambda: manager.from_token_credential(HOST, entra()),
+    }
+
+
+REGISTRIES = _clients(IoTHubRegistryManager)
+CONFIGURATION_MANAGERS = _clients(IoTHubConfigurationManager)
+
+
 def new_id(prefix):
     return f"{prefix}-{uuid.uuid4().hex[:8]}"
 
@@ -41,6 +55,20 @@ def check(name, body):
         traceback.print_exc()
         print(f"FAILED  python {name}", flush=True)
         _failed.append(name)
+
+
+def equal(actual, expected):
+    assert actual == expected, f"{actual!r} is not {expected!r}"
+
+
+def refused(status, code, call, *arguments, **options):
+    """Checks that the SDK raises the hub's refusal: this status, and this name of an error."""
+    try:
+        answer = call(*arguments, **options)
+    except HttpOperationError as error:
+        equal((error.response.status_code, error.response.headers.get("iothub-errorcode")), (status, code))
+        return
+    raise AssertionError(f"{status} {code} was expected, the hub did it: {answer}")
 
 
 def finish():
