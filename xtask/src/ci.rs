@@ -26,7 +26,14 @@ pub(crate) fn run(with_interop: bool) -> Result<(), String> {
     codegen::run(true)?;
     step(&mut cargo(&["test", "--workspace"]))?;
     run_examples()?;
-    step(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    step(&mut cargo(&[
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ]))?;
     step(cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?;
     for features in FEATURE_BUILDS {
         let arguments = [&["clippy", "--lib"], *features, &["--", "-D", "warnings"]].concat();

@@ -24,7 +24,10 @@ pub(crate) fn run(names: &[&str]) -> Result<(), String> {
     let mut failed = Vec::new();
     for (language, extension) in LANGUAGES {
         for script in scripts(language, extension)? {
-            let name = format!("{language}/{}", script.file_stem().unwrap_or_default().to_string_lossy());
+            let name = format!(
+                "{language}/{}",
+                script.file_stem().unwrap_or_default().to_string_lossy()
+            );
             if !names.is_empty() && !names.iter().any(|wanted| name.contains(wanted)) {
                 continue;
             }
@@ -36,7 +39,11 @@ pub(crate) fn run(names: &[&str]) -> Result<(), String> {
             }
         }
     }
-    if failed.is_empty() { Ok(()) } else { Err(format!("interop failed: {}", failed.join(", "))) }
+    if failed.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("interop failed: {}", failed.join(", ")))
+    }
 }
 
 fn run_script(work: &Path, language: &str, script: &Path, hub: &Hub) -> Result<(), String> {
@@ -49,7 +56,8 @@ fn run_script(work: &Path, language: &str, script: &Path, hub: &Hub) -> Result<(
         }
         _ => {
             let mut node = Command::new("node");
-            node.env("NODE_EXTRA_CA_CERTS", &hub.root_certificate).env("NODE_PATH", work.join("node_modules"));
+            node.env("NODE_EXTRA_CA_CERTS", &hub.root_certificate)
+                .env("NODE_PATH", work.join("node_modules"));
             node
         }
     };
@@ -73,8 +81,16 @@ fn set_up_python(work: &Path) -> Result<(), String> {
     let requirements = root().join("xtask/interop/python/requirements.txt");
     once(work, "python", &requirements, || {
         let environment = work.join("venv");
-        step(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment))?;
-        step(Command::new(environment.join("bin/pip")).args(["install", "--quiet", "--requirement"]).arg(&requirements))
+        step(
+            Command::new("python3")
+                .args(["-m", "venv", "--clear"])
+                .arg(&environment),
+        )?;
+        step(
+            Command::new(environment.join("bin/pip"))
+                .args(["install", "--quiet", "--requirement"])
+                .arg(&requirements),
+        )
     })
 }
 
@@ -85,7 +101,11 @@ fn set_up_node(work: &Path) -> Result<(), String> {
         for file in ["package.json", "package-lock.json"] {
             fs::copy(folder.join(file), work.join(file)).map_err(|error| format!("{file}: {error}"))?;
         }
-        step(Command::new("npm").args(["ci", "--no-audit", "--no-fund", "--loglevel=error"]).current_dir(work))
+        step(
+            Command::new("npm")
+                .args(["ci", "--no-audit", "--no-fund", "--loglevel=error"])
+                .current_dir(work),
+        )
     })
 }
 
@@ -133,7 +153,15 @@ impl Hub {
         let _ = fs::remove_dir_all(&data);
         let log = fs::File::create(work.join("emulator.log")).map_err(|error| error.to_string())?;
         let mut process = Command::new(root().join("target/debug/iothub-emulator"))
-            .args(["--host", "localhost", "--https-port", "443", "--amqps-port", "5671", "--data-dir"])
+            .args([
+                "--host",
+                "localhost",
+                "--https-port",
+                "443",
+                "--amqps-port",
+                "5671",
+                "--data-dir",
+            ])
             .arg(&data)
             .stdout(Stdio::piped())
             .stderr(log)
@@ -141,12 +169,22 @@ impl Hub {
             .map_err(|error| format!("iothub-emulator: {error}"))?;
         let mut ready = String::new();
         let stdout = process.stdout.take().expect("it was piped");
-        BufReader::new(stdout).read_line(&mut ready).map_err(|error| format!("iothub-emulator: {error}"))?;
+        BufReader::new(stdout)
+            .read_line(&mut ready)
+            .map_err(|error| format!("iothub-emulator: {error}"))?;
         let log = work.join("emulator.log");
-        let line: serde_json::Value = serde_json::from_str(&ready)
-            .map_err(|_| format!("the emulator did not come up (may it bind 443 and 5671?): see {}", log.display()))?;
+        let line: serde_json::Value = serde_json::from_str(&ready).map_err(|_| {
+            format!(
+                "the emulator did not come up (may it bind 443 and 5671?): see {}",
+                log.display()
+            )
+        })?;
         let root_certificate = PathBuf::from(line["caFile"].as_str().unwrap_or_default());
-        Ok(Self { process, ready: ready.trim().to_owned(), root_certificate })
+        Ok(Self {
+            process,
+            ready: ready.trim().to_owned(),
+            root_certificate,
+        })
     }
 }
 

@@ -1,7 +1,7 @@
 //! The project's own commands. `cargo xtask` lists them.
 
-mod ci;
 mod cargo;
+mod ci;
 mod codegen;
 mod interop;
 mod release;

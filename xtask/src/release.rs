@@ -10,8 +10,21 @@ use crate::{
 /// Tools that look further than cargo does. Where one is not installed, that check is left out, and said so.
 const TOOLS: &[(&str, &[&str])] = &[
     ("cargo-deny", &["deny", "check", "licenses", "bans", "sources"]),
-    ("cargo-hack", &["hack", "check", "--workspace", "--lib", "--each-feature"]),
-    ("cargo-semver-checks", &["semver-checks", "--workspace", "--exclude", "xtask", "--exclude", "examples"]),
+    (
+        "cargo-hack",
+        &["hack", "check", "--workspace", "--lib", "--each-feature"],
+    ),
+    (
+        "cargo-semver-checks",
+        &[
+            "semver-checks",
+            "--workspace",
+            "--exclude",
+            "xtask",
+            "--exclude",
+            "examples",
+        ],
+    ),
 ];
 
 /// Without a version: would everything that is published package well? With one: everything CI checks, then the
@@ -30,7 +43,15 @@ pub(crate) fn run(version: Option<&str>) -> Result<(), String> {
             eprintln!("left out: {tool} is not installed (cargo install {tool})");
         }
     }
-    step(&mut cargo(&["package", "--workspace", "--exclude", "xtask", "--exclude", "examples", "--allow-dirty"]))?;
+    step(&mut cargo(&[
+        "package",
+        "--workspace",
+        "--exclude",
+        "xtask",
+        "--exclude",
+        "examples",
+        "--allow-dirty",
+    ]))?;
     let Some(version) = version else { return Ok(()) };
     rewrite("Cargo.toml", |text| set_versions(text, version))?;
     rewrite("CHANGELOG.md", |text| date_changelog(text, version, &today()?))?;
@@ -57,7 +78,11 @@ fn set_versions(text: &str, version: &str) -> Result<String, String> {
         .ok_or("Cargo.toml has no [workspace.package] version")?;
     let lines = text.lines().map(|line| {
         let ours = line.starts_with("version = ") || line.contains("path = \"crates/");
-        if ours { line.replace(&format!("version = \"{old}\""), &format!("version = \"{version}\"")) } else { line.to_owned() }
+        if ours {
+            line.replace(&format!("version = \"{old}\""), &format!("version = \"{version}\""))
+        } else {
+            line.to_owned()
+        }
     });
     Ok(lines.map(|line| line + "\n").collect())
 }
@@ -65,7 +90,9 @@ fn set_versions(text: &str, version: &str) -> Result<String, String> {
 /// What was unreleased gets the version and the date.
 fn date_changelog(text: &str, version: &str, date: &str) -> Result<String, String> {
     if !text.contains(UNRELEASED) {
-        return Err(format!("CHANGELOG.md has no `{UNRELEASED}`: write what a user can notice under it"));
+        return Err(format!(
+            "CHANGELOG.md has no `{UNRELEASED}`: write what a user can notice under it"
+        ));
     }
     Ok(text.replacen(UNRELEASED, &format!("## {version} ({date})"), 1))
 }
@@ -79,7 +106,10 @@ fn rewrite(file: &str, change: impl Fn(&str) -> Result<String, String>) -> Resul
 }
 
 fn today() -> Result<String, String> {
-    let output = Command::new("date").args(["-u", "+%Y-%m-%d"]).output().map_err(|error| format!("date: {error}"))?;
+    let output = Command::new("date")
+        .args(["-u", "+%Y-%m-%d"])
+        .output()
+        .map_err(|error| format!("date: {error}"))?;
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
@@ -107,7 +137,11 @@ mod tests {
     fn what_was_unreleased_gets_a_date() {
         let dated = date_changelog("# Changelog\n\n## Unreleased\n\n- a\n", "0.2.0", "2026-01-31").unwrap();
         assert_eq!(dated, "# Changelog\n\n## 0.2.0 (2026-01-31)\n\n- a\n");
-        assert!(date_changelog("# Changelog\n", "0.2.0", "2026-01-31").unwrap_err().contains("## Unreleased"));
+        assert!(
+            date_changelog("# Changelog\n", "0.2.0", "2026-01-31")
+                .unwrap_err()
+                .contains("## Unreleased")
+        );
     }
 
     #[test]

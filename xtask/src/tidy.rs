@@ -16,14 +16,35 @@ const EDGES: &[(&str, &[&str])] = &[
     ("iothub-transport-http", &[]),
     ("iothub-transport-amqp", &["iothub-core"]),
     ("iothub-auth", &["iothub-core", "iothub-transport-http"]),
-    ("iothub-registry", &["iothub-core", "iothub-auth", "iothub-transport-http"]),
-    ("iothub-service", &["iothub-core", "iothub-auth", "iothub-transport-http", "iothub-transport-amqp"]),
+    (
+        "iothub-registry",
+        &["iothub-core", "iothub-auth", "iothub-transport-http"],
+    ),
+    (
+        "iothub-service",
+        &[
+            "iothub-core",
+            "iothub-auth",
+            "iothub-transport-http",
+            "iothub-transport-amqp",
+        ],
+    ),
     ("iothub-jobs", &["iothub-core", "iothub-auth", "iothub-transport-http"]),
-    ("iothub-digitaltwin", &["iothub-core", "iothub-auth", "iothub-transport-http"]),
+    (
+        "iothub-digitaltwin",
+        &["iothub-core", "iothub-auth", "iothub-transport-http"],
+    ),
     ("iothub-emulator", &["iothub-core"]),
     (
         "iothub",
-        &["iothub-core", "iothub-auth", "iothub-registry", "iothub-service", "iothub-jobs", "iothub-digitaltwin"],
+        &[
+            "iothub-core",
+            "iothub-auth",
+            "iothub-registry",
+            "iothub-service",
+            "iothub-jobs",
+            "iothub-digitaltwin",
+        ],
     ),
     ("xtask", &[]),
 ];
@@ -32,16 +53,25 @@ const EDGES: &[(&str, &[&str])] = &[
 const FORBIDDEN: &[(&str, &[&str])] = &[
     ("iothub-core", &["hyper", "tokio", "fe2o3-amqp", "rustls"]),
     ("iothub-auth", &["fe2o3-amqp", "reqwest", "openssl", "native-tls"]),
-    ("iothub-registry", &["fe2o3-amqp", "reqwest", "openssl", "native-tls", "aws-lc-rs"]),
+    (
+        "iothub-registry",
+        &["fe2o3-amqp", "reqwest", "openssl", "native-tls", "aws-lc-rs"],
+    ),
     ("iothub-service", &["reqwest", "openssl", "native-tls", "aws-lc-rs"]),
-    ("iothub-jobs", &["fe2o3-amqp", "reqwest", "openssl", "native-tls", "aws-lc-rs"]),
-    ("iothub-digitaltwin", &["fe2o3-amqp", "reqwest", "openssl", "native-tls", "aws-lc-rs"]),
+    (
+        "iothub-jobs",
+        &["fe2o3-amqp", "reqwest", "openssl", "native-tls", "aws-lc-rs"],
+    ),
+    (
+        "iothub-digitaltwin",
+        &["fe2o3-amqp", "reqwest", "openssl", "native-tls", "aws-lc-rs"],
+    ),
     ("iothub", &["reqwest", "openssl", "native-tls", "aws-lc-rs"]),
     ("iothub-emulator", &["reqwest", "openssl", "native-tls", "aws-lc-rs"]),
 ];
 
 pub(crate) fn run() -> Result<(), String> {
-    let checks: [(&str, fn() -> Result<Vec<String>, String>); 5] = [
+    let checks: [(&str, Check); 5] = [
         ("crates depend only downwards", edges),
         ("no forbidden package in a default tree", forbidden),
         ("every example is listed in examples/README.md", listed_examples),
@@ -54,8 +84,15 @@ pub(crate) fn run() -> Result<(), String> {
         eprintln!("{} {name}", if found.is_empty() { "ok   " } else { "WRONG" });
         wrong.extend(found);
     }
-    if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
+    if wrong.is_empty() {
+        Ok(())
+    } else {
+        Err(wrong.join("\n"))
+    }
 }
+
+/// What is wrong, one line each; or why that cannot be said.
+type Check = fn() -> Result<Vec<String>, String>;
 
 /// The names of the examples, in order.
 pub(crate) fn examples() -> Result<Vec<String>, String> {
@@ -78,10 +115,16 @@ fn edges() -> Result<Vec<String>, String> {
             continue;
         }
         let Some(may) = allowed.get(package.name.as_str()) else {
-            wrong.push(format!("{} is not in the table of edges: add it to xtask/src/tidy.rs and ARCHITECTURE.md", package.name));
+            wrong.push(format!(
+                "{} is not in the table of edges: add it to xtask/src/tidy.rs and ARCHITECTURE.md",
+                package.name
+            ));
             continue;
         };
-        let normal = package.dependencies.iter().filter(|dependency| dependency.kind.is_none());
+        let normal = package
+            .dependencies
+            .iter()
+            .filter(|dependency| dependency.kind.is_none());
         for dependency in normal.filter(|dependency| ours.contains(dependency.name.as_str())) {
             if !may.contains(&dependency.name.as_str()) {
                 wrong.push(format!("{} must not depend on {}", package.name, dependency.name));
@@ -94,15 +137,29 @@ fn edges() -> Result<Vec<String>, String> {
 fn forbidden() -> Result<Vec<String>, String> {
     let mut wrong = Vec::new();
     for (package, names) in FORBIDDEN {
-        let arguments = ["tree", "--package", package, "--edges", "normal", "--prefix", "none", "--format", "{p}"];
-        let output = cargo(&arguments).output().map_err(|error| format!("cargo tree: {error}"))?;
+        let arguments = [
+            "tree",
+            "--package",
+            package,
+            "--edges",
+            "normal",
+            "--prefix",
+            "none",
+            "--format",
+            "{p}",
+        ];
+        let output = cargo(&arguments)
+            .output()
+            .map_err(|error| format!("cargo tree: {error}"))?;
         if !output.status.success() {
             return Err(String::from_utf8_lossy(&output.stderr).into_owned());
         }
         let tree = String::from_utf8_lossy(&output.stdout);
         let in_tree: BTreeSet<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
         for name in names.iter().filter(|name| in_tree.contains(**name)) {
-            wrong.push(format!("{package} pulls in {name}: see `cargo tree --package {package} --edges normal --invert {name}`"));
+            wrong.push(format!(
+                "{package} pulls in {name}: see `cargo tree --package {package} --edges normal --invert {name}`"
+            ));
         }
     }
     Ok(wrong)
@@ -110,8 +167,12 @@ fn forbidden() -> Result<Vec<String>, String> {
 
 fn listed_examples() -> Result<Vec<String>, String> {
     let readme = read(&root().join("examples/README.md"))?;
-    let missing = examples()?.into_iter().filter(|name| !readme.contains(&format!("--bin {name}")));
-    Ok(missing.map(|name| format!("examples/README.md does not mention `--bin {name}`")).collect())
+    let missing = examples()?
+        .into_iter()
+        .filter(|name| !readme.contains(&format!("--bin {name}")));
+    Ok(missing
+        .map(|name| format!("examples/README.md does not mention `--bin {name}`"))
+        .collect())
 }
 
 fn crate_files() -> Result<Vec<String>, String> {
@@ -131,10 +192,18 @@ fn crate_files() -> Result<Vec<String>, String> {
 
 fn leftovers() -> Result<Vec<String>, String> {
     // Written in two halves, so that this file does not find itself.
-    let words = [concat!("todo", "!("), concat!("unimplemented", "!("), concat!("#[igno", "re]"), concat!("dbg", "!(")];
+    let words = [
+        concat!("todo", "!("),
+        concat!("unimplemented", "!("),
+        concat!("#[igno", "re]"),
+        concat!("dbg", "!("),
+    ];
     let mut wrong = Vec::new();
     for folder in ["crates", "examples", "xtask"] {
-        for path in files(&root().join(folder))?.into_iter().filter(|path| path.ends_with(".rs")) {
+        for path in files(&root().join(folder))?
+            .into_iter()
+            .filter(|path| path.ends_with(".rs"))
+        {
             let text = read(Path::new(&path))?;
             for (number, line) in text.lines().enumerate() {
                 for word in words.iter().filter(|word| line.contains(**word)) {
