@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use azure_core::{Error, Result, error::ErrorKind};
 use fe2o3_amqp::{
     Receiver, Sender, Session,
-    connection::ConnectionHandle,
+    connection::{self, ConnectionHandle},
     link::{CreditMode, LinkStateError, RecvError},
     session::SessionHandle,
 };
@@ -206,7 +206,7 @@ async fn serve(
                 drop(reply.send(session));
             }
             Some(Request::Close(reply)) => {
-                let outcome = close(&mut handle, CLOSE_TIMEOUT).await;
+                let outcome = close(&mut handle, &cut, CLOSE_TIMEOUT).await;
                 drop(cut);
                 ending.set(fault::text(AmqpScope::Connection, "it was closed"));
                 drop(reply.send(outcome));
@@ -214,7 +214,7 @@ async fn serve(
             }
             None => {
                 // Nobody waits for this goodbye.
-                drop(close(&mut handle, DROP_TIMEOUT).await);
+                drop(close(&mut handle, &cut, DROP_TIMEOUT).await);
                 drop(cut);
                 ending.set(fault::text(AmqpScope::Connection, "it was dropped"));
                 return;
@@ -236,15 +236,17 @@ async fn begin(handle: &mut ConnectionHandle<()>, limits: &AmqpOptions) -> Resul
     .map_err(|error| fault::not_sent(fault::of_begin(error)))
 }
 
-async fn close(handle: &mut ConnectionHandle<()>, limit: Duration) -> Result<()> {
-    let closing = within(
+async fn close(handle: &mut ConnectionHandle<()>, cut: &Cut, limit: Duration) -> Result<()> {
+    cut.close();
+    let answer = within(
         limit,
         || "the hub's answer to the closing of the connection".to_owned(),
-        handle.close(),
+        handle.on_close(),
     );
-    closing
-        .await?
-        .map_err(|error| fault::of_connection(Err(error), None).into())
+    match answer.await? {
+        Ok(()) | Err(connection::Error::RemoteClosed) => Ok(()),
+        Err(error) => Err(fault::of_connection(Err(error), cut.fault()).into()),
+    }
 }
 
 /// The detach that is known to be on its way. Messages that came before it are not settled, so they come again.
