@@ -148,7 +148,7 @@ pub(crate) async fn tls(emulator: &Emulator, protocol: &[u8]) -> TlsStream<TcpSt
     tls_at(emulator, emulator.host().https_port(), protocol).await
 }
 
-/// The same at the door with this port.
+/// The same at the door with this port; an empty protocol asks for none.
 pub(crate) async fn tls_at(emulator: &Emulator, port: u16, protocol: &[u8]) -> TlsStream<TcpStream> {
     let mut roots = RootCertStore::empty();
     let root = CertificateDer::from_pem_slice(emulator.root_certificate().as_bytes()).unwrap();
@@ -159,13 +159,18 @@ pub(crate) async fn tls_at(emulator: &Emulator, port: u16, protocol: &[u8]) -> T
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    config.alpn_protocols = vec![protocol.to_vec()];
+    if !protocol.is_empty() {
+        config.alpn_protocols = vec![protocol.to_vec()];
+    }
     let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     let name = ServerName::try_from(emulator.host().name().to_owned()).unwrap();
     let stream = TlsConnector::from(Arc::new(config))
         .connect(name, stream)
         .await
         .unwrap();
-    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(protocol));
+    assert_eq!(
+        stream.get_ref().1.alpn_protocol(),
+        Some(protocol).filter(|protocol| !protocol.is_empty())
+    );
     stream
 }

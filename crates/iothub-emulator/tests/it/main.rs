@@ -1,6 +1,7 @@
 //! The emulator over its sockets, asked by a bare HTTP client that knows nothing of this project's clients.
 #![expect(clippy::unwrap_used, reason = "a test that fails panics, and so do its helpers")]
 
+mod amqp;
 mod binary;
 mod bulk;
 mod client;
