@@ -1,6 +1,11 @@
 //! What the seam costs: 1 KiB messages, pipelined, by the seam and by fe2o3-amqp itself, to the same peer over the same
 //! TLS, with the same number under way.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a benchmark that cannot run has nobody to tell but its console"
+)]
+
 use std::{
     collections::VecDeque,
     sync::Arc,

@@ -74,10 +74,11 @@ impl AttachWatch {
                     link.place = Some((channel, attach.handle.0));
                 }
             }
-            Performative::Flow(flow) => match (&flow.handle, flow.link_credit) {
-                (Some(handle), Some(1..)) => decide(handle.0, Verdict::Granted),
-                _ => {}
-            },
+            Performative::Flow(flow) => {
+                if let (Some(handle), Some(1..)) = (&flow.handle, flow.link_credit) {
+                    decide(handle.0, Verdict::Granted);
+                }
+            }
             Performative::Detach(detach) => decide(detach.handle.0, Verdict::Refused),
             _ => {}
         }

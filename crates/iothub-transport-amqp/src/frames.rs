@@ -25,10 +25,10 @@ impl Frames {
                 bytes = rest;
             }
             if self.is_complete() {
-                if self.keep {
-                    if let Some((channel, body)) = parts(&self.seen) {
-                        found(channel, body);
-                    }
+                if self.keep
+                    && let Some((channel, body)) = parts(&self.seen)
+                {
+                    found(channel, body);
                 }
                 self.seen.clear();
                 self.keep = false;
@@ -73,6 +73,9 @@ impl Frames {
 
 /// A frame that says nothing, but is heard.
 pub(crate) const EMPTY_FRAME: [u8; 8] = [0, 0, 0, 8, 2, 0, 0, 0];
+
+/// The frame that closes a connection without an error.
+pub(crate) const CLOSE_FRAME: [u8; 12] = [0, 0, 0, 12, 2, 0, 0, 0, 0, 0x53, 0x18, 0x45];
 
 /// The performative of a frame of AMQP whose body stands where it always does and whose descriptor is in the short form
 /// that every implementation writes.

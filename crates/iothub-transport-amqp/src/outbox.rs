@@ -13,7 +13,7 @@ use tokio::{
 
 use crate::{
     byte_stream::ByteStream,
-    frames::{EMPTY_FRAME, Frames},
+    frames::{CLOSE_FRAME, EMPTY_FRAME, Frames},
 };
 
 /// What is to be written, gathered until it is worth a system call.
@@ -27,6 +27,8 @@ pub(crate) struct Outbox {
     /// Whether the stream holds bytes that it has not been made to send.
     is_unflushed: bool,
     was_put_off: bool,
+    /// Whether the close frame is in. Nothing may follow it.
+    is_closed: bool,
 
     said: Instant,
     keep_alive: Option<KeepAlive>,
@@ -52,6 +54,7 @@ impl Outbox {
             frames: Frames::default(),
             is_unflushed: false,
             was_put_off: false,
+            is_closed: false,
             said: now,
             keep_alive: None,
             idle,
@@ -77,10 +80,21 @@ impl Outbox {
     /// Takes what there is room for, and says how much that was.
     pub(crate) fn gather(&mut self, bytes: &[u8]) -> usize {
         let bytes = &bytes[..bytes.len().min(ENOUGH)];
+        if self.is_closed {
+            return bytes.len();
+        }
         self.frames.follow(bytes, |_| false, |_, _| {});
         self.gathered.extend_from_slice(bytes);
         self.was_put_off = false;
         bytes.len()
+    }
+
+    /// Says goodbye after what was gathered, and takes nothing any more.
+    pub(crate) fn close(&mut self) {
+        if !self.is_closed && self.frames.at_boundary() {
+            self.gather(&CLOSE_FRAME);
+            self.is_closed = true;
+        }
     }
 
     /// Sends all of it.

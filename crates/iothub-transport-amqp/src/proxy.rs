@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     fn proxy_for(to: &str, environment: &[(&str, &str)]) -> Option<String> {
-        let read = |name: &str| Some((*environment.iter().find(|(n, _)| *n == name)?).1.to_owned());
+        let read = |name: &str| Some(environment.iter().find(|(n, _)| *n == name)?.1.to_owned());
         let rules = ProxyRules::from_environment(read).unwrap();
         Some(rules.intercept(&to.parse().unwrap())?.uri().to_string())
     }

@@ -83,10 +83,10 @@ impl AmqpSettler for Settler {
     async fn settle(&self, tag: &DeliveryTag, settlement: Settlement) -> Result<()> {
         let (reply, settled) = oneshot::channel();
         let tag = tag.clone();
-        if self.settlements.send(Settle { tag, settlement, reply }).await.is_ok() {
-            if let Ok(outcome) = settled.await {
-                return outcome;
-            }
+        if self.settlements.send(Settle { tag, settlement, reply }).await.is_ok()
+            && let Ok(outcome) = settled.await
+        {
+            return outcome;
         }
         Err(fault::not_sent(self.end.reached().await))
     }

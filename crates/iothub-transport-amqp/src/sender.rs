@@ -48,10 +48,10 @@ impl AmqpSender for Fe2o3Sender {
     async fn send(&self, message: AmqpMessage) -> Result<Receipt> {
         let message = into_message(message)?;
         let (reply, handed_over) = oneshot::channel();
-        if self.outbox.send(Parcel { message, reply }).await.is_ok() {
-            if let Ok(settling) = handed_over.await {
-                return Ok(Receipt::new(settled(settling?, self.end.clone())));
-            }
+        if self.outbox.send(Parcel { message, reply }).await.is_ok()
+            && let Ok(settling) = handed_over.await
+        {
+            return Ok(Receipt::new(settled(settling?, self.end.clone())));
         }
         Err(fault::not_sent(self.end.reached().await))
     }

@@ -26,6 +26,7 @@ use crate::{attach_watch::AttachWatch, byte_stream::ByteStream, frames::Frames, 
 /// - Frames go out [together](Outbox). The engine flushes each.
 /// - It can be [cut](Cut) from outside, whatever the engine waits for.
 /// - It shows the peer's frames to an [`AttachWatch`].
+/// - It closes the connection itself. The engine calls every frame that crosses its own close an error.
 /// - Once the peer has closed the connection, what cannot be written any more is no error: it would hide the peer's reason.
 ///
 /// The end of the stream is an error as well: AMQP says goodbye in a frame.
@@ -44,12 +45,13 @@ pub(crate) struct Wire {
     silence: Pin<Box<Sleep>>,
 }
 
-/// Ends a [`Wire`]: at once when dropped.
+/// Ends a [`Wire`]: in order when asked to, and at once when dropped.
 pub(crate) struct Cut(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
     cut: AtomicBool,
+    closing: AtomicBool,
     engine: AtomicWaker,
     fault: Mutex<Option<String>>,
 }
@@ -87,6 +89,9 @@ impl Wire {
     }
 
     fn poll_bytes(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.shared.closing.load(Ordering::Acquire) {
+            self.outbox.close();
+        }
         let before = buf.filled().len();
         match Pin::new(&mut self.stream).poll_read(cx, buf) {
             Poll::Ready(Ok(())) if buf.filled().len() > before => {
@@ -210,6 +215,13 @@ impl Shared {
 }
 
 impl Cut {
+    /// Tells the peer that the connection is over, after what the engine has already written. The engine ends when the
+    /// peer answers.
+    pub(crate) fn close(&self) {
+        self.0.closing.store(true, Ordering::Release);
+        self.0.engine.wake();
+    }
+
     /// Why the wire failed, if it did.
     pub(crate) fn fault(&self) -> Option<String> {
         self.0.fault().clone()

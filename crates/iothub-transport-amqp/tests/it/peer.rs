@@ -222,14 +222,7 @@ impl<S: AsyncRead + AsyncWrite + Debug + Send + Unpin> Serving<S> {
         loop {
             let transport = self.transport.as_mut().unwrap();
             tokio::select! {
-                frame = transport.next() => match frame {
-                    Some(Ok(frame)) => {
-                        if !self.on_frame(frame).await {
-                            return;
-                        }
-                    }
-                    _ => return,
-                },
+                biased;
                 order = orders.recv() => match order {
                     Some(Order::Drop) | None => return,
                     Some(Order::FallSilent) => {
@@ -238,6 +231,14 @@ impl<S: AsyncRead + AsyncWrite + Debug + Send + Unpin> Serving<S> {
                         return;
                     }
                     Some(order) => self.on_order(order).await,
+                },
+                frame = transport.next() => match frame {
+                    Some(Ok(frame)) => {
+                        if !self.on_frame(frame).await {
+                            return;
+                        }
+                    }
+                    _ => return,
                 },
             }
         }

@@ -384,6 +384,23 @@ async fn a_dropped_sender_detaches_and_a_dropped_connection_goes() {
 }
 
 #[tokio::test]
+async fn what_crosses_a_close_disturbs_nothing() {
+    let script = Script {
+        accept: false,
+        ..Default::default()
+    };
+    let (mut peer, connection, sender) = sender(script).await;
+    let receipt = sender.send(message("x")).await.unwrap();
+    peer.message().await;
+    // The settlement is on its way when the connection is closed, and comes before the answer.
+    peer.order(Order::Settle(0, 0, DeliveryState::Accepted(Accepted {})));
+    peer.order(Order::Credit(5));
+    let (closed, outcome) = tokio::join!(connection.close(), receipt);
+    closed.unwrap();
+    assert!(matches!(outcome.unwrap(), Outcome::Accepted));
+}
+
+#[tokio::test]
 async fn a_custom_condition_keeps_its_name() {
     let (peer, _connection, sender) = sender(Script::default()).await;
     let condition = ErrorCondition::Custom(Symbol::from("com.microsoft:iot-hub-suspended"));
