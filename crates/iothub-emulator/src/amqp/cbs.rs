@@ -94,13 +94,16 @@ fn put_token(request: &Message, peer: &Peer) -> Status {
     let property = |name| request.application_property(name).and_then(Value::as_text);
     let operation = property("operation").unwrap_or_default();
     if !operation.eq_ignore_ascii_case("put-token") {
-        return Status::new(400, format!("expected the operation put-token, not {operation:?}"));
+        return Status::new(
+            400,
+            format!("expected the operation put-token, not {:?}", short(operation)),
+        );
     }
     let kind = property("type").unwrap_or_default();
     if !TOKEN_TYPES.iter().any(|known| known.eq_ignore_ascii_case(kind)) {
         return Status::new(
             400,
-            format!("there is no token type {kind:?}: {}", TOKEN_TYPES.join(", ")),
+            format!("there is no token type {:?}: {}", short(kind), TOKEN_TYPES.join(", ")),
         );
     }
     if property("name").is_none_or(str::is_empty) {
@@ -114,6 +117,11 @@ fn put_token(request: &Message, peer: &Peer) -> Status {
         Ok(()) => Status::new(200, "OK"),
         Err(failure) => Status::from(failure),
     }
+}
+
+/// What of a peer's text is repeated to it.
+fn short(text: &str) -> String {
+    text.chars().take(64).collect()
 }
 
 impl Status {
