@@ -45,12 +45,6 @@ impl Answer {
         Self::error(failure, body)
     }
 
-    /// An error of something that went on to a device: its envelope is a text inside another.
-    pub(crate) fn nested_refusal(failure: &Failure, now: OffsetDateTime) -> Self {
-        let tracking = envelope::tracking_id(now);
-        Self::error(failure, envelope::nested(failure, &tracking, now))
-    }
-
     /// 400 for a bulk call of which something failed. One client looks for the code in a header of its own.
     pub(crate) fn partial_failure(json: Vec<u8>) -> Self {
         let name = HubErrorCode::BulkRegistryOperationFailure;

@@ -1,4 +1,4 @@
-//! Error bodies. The service has three shapes, and clients look for a code in each of them.
+//! Error bodies. The service has several shapes, and clients look for a code in each of them.
 
 use iothub_core::HubErrorCode;
 use serde::Serialize;
@@ -11,23 +11,20 @@ use crate::hub::Failure;
 pub(crate) fn of(failure: &Failure, tracking: &str, now: OffsetDateTime) -> Vec<u8> {
     match failure.code {
         HubErrorCode::ModuleAlreadyExistsOnDevice => json(&Numbered::new(failure, tracking, now)),
+        HubErrorCode::JobQuotaExceeded => json(&Named {
+            message: format!(
+                "ErrorCode:{name};Error: 403 ErrorCode: {name}\nMessage: {}\nTimestamp: {}\nTracking ID: {tracking}",
+                failure.message,
+                now.format(&Rfc3339).unwrap_or_default(),
+                name = failure.code.as_str(),
+            ),
+            exception_message: format!("Tracking ID:{tracking}"),
+        }),
         _ => json(&Named {
             message: format!("ErrorCode:{};{}", failure.code.as_str(), failure.message),
             exception_message: format!("Tracking ID:{tracking}"),
         }),
     }
-}
-
-/// What comes back from methods and commands: the numbered shape as a text within the named one.
-pub(crate) fn nested(failure: &Failure, tracking: &str, now: OffsetDateTime) -> Vec<u8> {
-    let inner = json(&Nested {
-        numbered: Numbered::new(failure, tracking, now),
-        info: (),
-    });
-    json(&Named {
-        message: String::from_utf8(inner).unwrap_or_default(),
-        exception_message: String::new(),
-    })
 }
 
 /// A tracking id as the service makes them: what to tell support about a request.
@@ -51,14 +48,6 @@ struct Numbered<'a> {
     message: &'a str,
     tracking_id: &'a str,
     timestamp_utc: String,
-}
-
-#[derive(Serialize)]
-struct Nested<'a> {
-    #[serde(flatten)]
-    numbered: Numbered<'a>,
-    /// Always null here; the service puts time-outs in it at times.
-    info: (),
 }
 
 impl<'a> Numbered<'a> {
@@ -102,14 +91,5 @@ mod tests {
             "errorCode": 409301, "message": "text", "trackingId": "abc", "timestampUtc": "2026-08-15T09:09:19Z",
         });
         assert_eq!(body(HubErrorCode::ModuleAlreadyExistsOnDevice, of), expected);
-    }
-
-    #[test]
-    fn what_a_device_answers_is_nested() {
-        let outer = body(HubErrorCode::DeviceNotOnline, nested);
-        assert_eq!(outer["ExceptionMessage"], "");
-        let inner: Value = serde_json::from_str(outer["Message"].as_str().unwrap()).unwrap();
-        assert_eq!(inner["errorCode"], 404103);
-        assert_eq!(inner["info"], Value::Null);
     }
 }

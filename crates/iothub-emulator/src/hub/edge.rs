@@ -30,7 +30,7 @@ pub(super) fn family_of_new(
     if request.edge {
         return Ok(Family {
             scope: Some(format!("{SCHEME}{id}-{generation}").into()),
-            parents: parents(registry, id, request.parents.first())?,
+            parents: parents(registry, id, request.parents.first().map(|parent| &**parent))?,
         });
     }
     leaf(registry, id, request)
@@ -49,12 +49,12 @@ pub(super) fn family_after(
         }
         (Some(own), true) => Ok(Family {
             scope: Some(own.clone()),
-            parents: parents(registry, id, request.parents.first())?,
+            parents: parents(registry, id, request.parents.first().map(|parent| &**parent))?,
         }),
         // The service leaves the number out when a leaf becomes an edge device.
         (None, true) => Ok(Family {
             scope: Some(format!("{SCHEME}{id}-").into()),
-            parents: parents(registry, id, request.parents.first())?,
+            parents: parents(registry, id, request.parents.first().map(|parent| &**parent))?,
         }),
         (Some(_), false) => Ok(Family {
             scope: None,
@@ -86,12 +86,12 @@ pub(super) fn remove_edge_modules(device: &mut Device) {
 fn leaf(registry: &Registry, id: &str, request: &DeviceRequest) -> Result<Family, Failure> {
     Ok(Family {
         scope: None,
-        parents: parents(registry, id, request.scope.as_ref())?,
+        parents: parents(registry, id, request.scope.as_deref())?,
     })
 }
 
 /// Checks that the scope is that of an edge device. A scope holds its device's id, so no search is needed.
-fn parents(registry: &Registry, id: &str, scope: Option<&Box<str>>) -> Result<Box<[Box<str>]>, Failure> {
+fn parents(registry: &Registry, id: &str, scope: Option<&str>) -> Result<Box<[Box<str>]>, Failure> {
     let Some(scope) = scope.filter(|scope| !scope.is_empty()) else {
         return Ok(Box::default());
     };
@@ -99,12 +99,12 @@ fn parents(registry: &Registry, id: &str, scope: Option<&Box<str>>) -> Result<Bo
         .strip_prefix(SCHEME)
         .and_then(|rest| rest.rsplit_once('-'))
         .and_then(|(parent, _)| Some((parent, registry.devices.get(parent)?)))
-        .filter(|(parent, device)| *parent != id && device.scope.as_ref() == Some(scope));
+        .filter(|(parent, device)| *parent != id && device.scope.as_deref() == Some(scope));
     if parent.is_none() {
         let text = format!("{scope} is not the scope of another edge device");
         return Err(Failure::new(HubErrorCode::InvalidDeviceScope, text));
     }
-    Ok([scope.clone()].into())
+    Ok([scope.into()].into())
 }
 
 const SCHEME: &str = "ms-azure-iot-edge://";

@@ -27,7 +27,7 @@ pub(crate) struct ModuleRequest {
 }
 
 /// An object in a request, whose members are read by name and type.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Members<'a>(pub(crate) &'a Map<String, Value>);
 
 impl DeviceRequest {
@@ -224,10 +224,10 @@ fn thumbprints(authentication: Members<'_>) -> Result<[Option<Box<str>>; 2], Fai
             ));
         }
     }
-    if let (Some(primary), Some(secondary)) = (primary, secondary) {
-        if primary.len() != secondary.len() {
-            return Err(Failure::argument("both thumbprints have 40 digits, or both have 64"));
-        }
+    if let (Some(primary), Some(secondary)) = (primary, secondary)
+        && primary.len() != secondary.len()
+    {
+        return Err(Failure::argument("both thumbprints have 40 digits, or both have 64"));
     }
     Ok([primary.map(Into::into), secondary.map(Into::into)])
 }

@@ -170,10 +170,10 @@ impl Hub {
             sequence,
             outcome,
         });
-        if outcome == Outcome::Abandoned {
-            if let Some(arrival) = self.arrivals().get(target) {
-                arrival.notify_waiters();
-            }
+        if outcome == Outcome::Abandoned
+            && let Some(arrival) = self.arrivals().get(target)
+        {
+            arrival.notify_waiters();
         }
         Ok(())
     }

@@ -34,16 +34,16 @@ impl Hub {
         let (document, changed) = {
             let mut registry = self.registry_mut();
             let twin = &mut registry.identity_mut(target).map_err(as_device)?.twin;
-            if let IfMatch::Tag { tag, .. } = condition.only_quoted() {
-                if tag != twin.etag() {
-                    let (stored, next) = (twin.version(), twin.version() + 1);
-                    let text = format!(
-                        "Precondition failed: Device version did not match, \
-                         existingVersion:{stored} newVersion:{next}; the ETag is {}",
-                        twin.etag()
-                    );
-                    return Err(Failure::new(HubErrorCode::PreconditionFailed, text));
-                }
+            if let IfMatch::Tag { tag, .. } = condition.only_quoted()
+                && tag != twin.etag()
+            {
+                let (stored, next) = (twin.version(), twin.version() + 1);
+                let text = format!(
+                    "Precondition failed: Device version did not match, \
+                     existingVersion:{stored} newVersion:{next}; the ETag is {}",
+                    twin.etag()
+                );
+                return Err(Failure::new(HubErrorCode::PreconditionFailed, text));
             }
             let changed = twin.write(request, write, now)?;
             (document(&registry, target)?, changed)
