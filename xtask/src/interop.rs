@@ -21,7 +21,7 @@ pub(crate) fn run(names: &[&str]) -> Result<(), String> {
     set_up_python(&work)?;
     set_up_node(&work)?;
     step(&mut cargo(&["build", "--package", "iothub-emulator"]))?;
-    let mut failed = Vec::new();
+    let (mut ran, mut failed) = (0, Vec::new());
     for (language, extension) in LANGUAGES {
         for script in scripts(language, extension)? {
             let name = format!(
@@ -32,21 +32,24 @@ pub(crate) fn run(names: &[&str]) -> Result<(), String> {
                 continue;
             }
             // An emulator for each script: no script can lean on what another left behind.
-            let hub = Hub::start(&work)?;
-            if let Err(error) = run_script(&work, language, &script, &hub) {
-                eprintln!("{error}");
+            let hub = Hub::start(&work, &name)?;
+            ran += 1;
+            eprintln!("\n$ {name}");
+            if !succeeds(&work, language, &script, &hub)? {
+                eprintln!("failed: {name}; the emulator's log is {}", hub.log.display());
                 failed.push(name);
             }
         }
     }
-    if failed.is_empty() {
-        Ok(())
-    } else {
-        Err(format!("interop failed: {}", failed.join(", ")))
+    match (ran, failed.is_empty()) {
+        (0, _) => Err(format!("no script has a name that holds {}", names.join(" or "))),
+        (_, true) => Ok(()),
+        (_, false) => Err(format!("interop failed: {}", failed.join(", "))),
     }
 }
 
-fn run_script(work: &Path, language: &str, script: &Path, hub: &Hub) -> Result<(), String> {
+/// Runs a script. How to reach the hub is not shown, because keys belong to that.
+fn succeeds(work: &Path, language: &str, script: &Path, hub: &Hub) -> Result<bool, String> {
     let mut command = match language {
         "python" => {
             trust_in_python(work, &hub.root_certificate)?;
@@ -61,7 +64,13 @@ fn run_script(work: &Path, language: &str, script: &Path, hub: &Hub) -> Result<(
             node
         }
     };
-    step(command.arg(script).env("IOTHUB_READY", &hub.ready).current_dir(root()))
+    let status = command
+        .arg(script)
+        .env("IOTHUB_READY", &hub.ready)
+        .current_dir(root())
+        .status();
+    let status = status.map_err(|error| format!("{}: {error}", script.display()))?;
+    Ok(status.success())
 }
 
 /// Every script of a language but the module that they share.
@@ -145,13 +154,16 @@ struct Hub {
     process: Child,
     ready: String,
     root_certificate: PathBuf,
+    log: PathBuf,
 }
 
 impl Hub {
-    fn start(work: &Path) -> Result<Self, String> {
+    /// Starts one whose log is named after the script that it is for.
+    fn start(work: &Path, script: &str) -> Result<Self, String> {
         let data = work.join("hub");
         let _ = fs::remove_dir_all(&data);
-        let log = fs::File::create(work.join("emulator.log")).map_err(|error| error.to_string())?;
+        let log = work.join(format!("{}.log", script.replace('/', "-")));
+        let log_file = fs::File::create(&log).map_err(|error| format!("{}: {error}", log.display()))?;
         let mut process = Command::new(root().join("target/debug/iothub-emulator"))
             .args([
                 "--host",
@@ -164,7 +176,7 @@ impl Hub {
             ])
             .arg(&data)
             .stdout(Stdio::piped())
-            .stderr(log)
+            .stderr(log_file)
             .spawn()
             .map_err(|error| format!("iothub-emulator: {error}"))?;
         let mut ready = String::new();
@@ -172,7 +184,6 @@ impl Hub {
         BufReader::new(stdout)
             .read_line(&mut ready)
             .map_err(|error| format!("iothub-emulator: {error}"))?;
-        let log = work.join("emulator.log");
         let line: serde_json::Value = serde_json::from_str(&ready).map_err(|_| {
             format!(
                 "the emulator did not come up (may it bind 443 and 5671?): see {}",
@@ -184,6 +195,7 @@ impl Hub {
             process,
             ready: ready.trim().to_owned(),
             root_certificate,
+            log,
         })
     }
 }
