@@ -4,7 +4,18 @@ use iothub_core::{HubHost, HubPipeline, Product, Result};
 
 use crate::RegistryClientOptions;
 
+mod bulk;
+mod bulk_stream;
+mod configurations;
 mod devices;
+mod import_export;
+mod keys;
+mod modules;
+mod parts;
+mod queries;
+mod race;
+mod statistics;
+mod twins;
 
 /// The registry of a hub: which devices there are, and how each proves who it is.
 ///
@@ -63,11 +74,18 @@ impl RegistryClient {
         credential: impl Into<Credential>,
         options: Option<RegistryClientOptions>,
     ) -> Result<Self> {
-        let RegistryClientOptions { limits, client_options } = options.unwrap_or_default();
+        let RegistryClientOptions {
+            api_version,
+            limits,
+            client_options,
+        } = options.unwrap_or_default();
         let authorization = credential.into().policy(&host);
-        let hub = HubPipeline::new(PRODUCT, host, authorization, with_transport(client_options)?)?;
+        let hub = HubPipeline::new(PRODUCT, host, authorization, with_transport(client_options)?)?.with_limits(limits);
         Ok(Self {
-            hub: hub.with_limits(limits),
+            hub: match api_version {
+                Some(version) => hub.with_api_version(version),
+                None => hub,
+            },
         })
     }
 

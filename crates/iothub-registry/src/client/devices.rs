@@ -4,8 +4,8 @@ use azure_core::{
 };
 use iothub_core::{DeviceId, Error, HubError, HubErrorCode, IfMatch, Result, models::Device};
 
-use super::RegistryClient;
-use crate::{CreateDeviceOptions, DeleteDeviceOptions, GetDeviceOptions, UpdateDeviceOptions};
+use super::{RegistryClient, race};
+use crate::{CreateDeviceOptions, DeleteDeviceOptions, GetDeviceOptions, ModifyDeviceOptions, UpdateDeviceOptions};
 
 /// Device identities.
 impl RegistryClient {
@@ -145,6 +145,66 @@ impl RegistryClient {
         Ok(response.into())
     }
 
+    /// Reads a device identity, has it changed, and writes it if nobody else has written in between; otherwise it begins
+    /// again.
+    ///
+    /// If `change` changes nothing, nothing is written. It is called once for each round, with what is stored then, so
+    /// it should do nothing that cannot be done twice. After ten rounds, or as many as the options say, the last refusal is returned. So it is if a try of the
+    /// write got no answer and the next one finds the identity changed: nobody knows who changed it.
+    ///
+    /// # Errors
+    ///
+    /// [`HubErrorCode::PreconditionFailed`] if others were faster each time. [`HubErrorCode::DeviceNotFound`] if no
+    /// device has this id. Without a write, if `change` makes it another device.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use iothub_registry::models::Authentication;
+    ///
+    /// # async fn example(registry: iothub_registry::RegistryClient) -> iothub_core::Result<()> {
+    /// // The keys change places, so that the one in use can be renewed as the secondary one.
+    /// let swap = |lamp: &mut iothub_registry::models::Device| {
+    ///     if let Authentication::Keys(keys) = &mut lamp.authentication {
+    ///         std::mem::swap(&mut keys.primary_key, &mut keys.secondary_key);
+    ///     }
+    /// };
+    /// registry.modify_device(&"lamp".parse()?, swap, None).await?;
+    /// # Ok(()) }
+    /// ```
+    pub async fn modify_device(
+        &self,
+        id: &DeviceId,
+        mut change: impl FnMut(&mut Device),
+        options: Option<ModifyDeviceOptions<'_>>,
+    ) -> Result<Device> {
+        let ModifyDeviceOptions { rounds, method_options } = options.unwrap_or_default();
+        let mut rounds = race::rounds(rounds);
+        loop {
+            let read = GetDeviceOptions {
+                method_options: method_options.clone(),
+            };
+            let stored = self.get_device(id, Some(read)).await?.into_model()?;
+            let mut device = stored.clone();
+            change(&mut device);
+            device.etag.clone_from(&stored.etag);
+            if device == stored {
+                return Ok(stored);
+            }
+            if device.device_id != *id {
+                return Err(race::renamed("device", id, &device.device_id));
+            }
+            let write = UpdateDeviceOptions {
+                if_match: None,
+                method_options: method_options.clone(),
+            };
+            match self.update_device(&device, Some(write)).await {
+                Err(error) if race::lost(&error) && rounds.next().is_some() => {}
+                outcome => return outcome?.into_model(),
+            }
+        }
+    }
+
     /// Deletes a device identity, and with it the twin, the modules and the messages that wait for the device.
     ///
     /// # Errors
@@ -179,7 +239,7 @@ fn is_missing(error: &Error) -> bool {
     HubError::of(error).is_some_and(|hub| hub.code == HubErrorCode::DeviceNotFound)
 }
 
-fn untagged(device: &Device) -> Error {
+pub(super) fn untagged(device: &Device) -> Error {
     Error::with_message_fn(ErrorKind::DataConversion, || {
         format!(
             "the identity of device `{}` has no etag: read it from the hub first, or overwrite whatever is there with \
