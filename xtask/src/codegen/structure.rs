@@ -192,7 +192,7 @@ fn taken(field: &Field) -> TokenStream {
 fn converted(field: &Field) -> bool {
     matches!(
         field.kind.as_str(),
-        "String" | "Secret" | "Etag" | "ScheduledJobKind" | "Value"
+        "String" | "Secret" | "Etag" | "JsonText" | "ScheduledJobKind" | "Value"
     )
 }
 

@@ -1,4 +1,5 @@
-use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::SerializeMap};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error, ser::SerializeMap};
+use serde_json::Value;
 
 use super::{DirectMethodRequest, JobType, TwinPatch};
 
@@ -62,16 +63,18 @@ impl<'de> Deserialize<'de> for ScheduledJobKind {
             // Some answers have the one name, some the other.
             #[serde(rename = "type", alias = "jobType")]
             kind: Option<JobType>,
-            cloud_to_device_method: Option<DirectMethodRequest>,
+            // As the text that its payload is, it could not be read out of a flattened member.
+            cloud_to_device_method: Option<Value>,
             update_twin: Option<TwinPatch>,
         }
 
         // An answer that leaves out the details still says which job it is about.
         let members = Members::deserialize(deserializer)?;
+        let method = members.cloud_to_device_method.map(serde_json::from_value).transpose();
         Ok(
             match (
                 members.kind.unwrap_or_default(),
-                members.cloud_to_device_method,
+                method.map_err(D::Error::custom)?,
                 members.update_twin,
             ) {
                 (JobType::ScheduleDeviceMethod, Some(method), _) => Self::InvokeMethod(method),
