@@ -1,4 +1,4 @@
-// Every credential of @azure/identity that works without a person reads a device with azure-iothub.
+// Every credential of @azure/identity that works without a person, and a signature made elsewhere, read a device.
 'use strict';
 
 const assert = require('assert');
@@ -13,8 +13,8 @@ const {
   ManagedIdentityCredential,
   WorkloadIdentityCredential,
 } = require('@azure/identity');
-const { Registry } = require('azure-iothub');
-const { ready, registries, newId, check, finish } = require('./hub');
+const { ConnectionString, Registry, SharedAccessSignature } = require('azure-iothub');
+const { ready, registries, newId, refused, check, finish } = require('./hub');
 
 const app = [ready.tenantId, ready.clientId];
 const authority = { authorityHost: ready.authority, disableInstanceDiscovery: true };
@@ -82,11 +82,25 @@ async function refusals() {
   }
 }
 
+// A signature that came from somewhere else, and the same when its time is over.
+async function signatures() {
+  const deviceId = newId('node');
+  await registries.sas().create({ deviceId });
+  const { HostName, SharedAccessKeyName, SharedAccessKey } = ConnectionString.parse(ready.connectionString);
+  const registry = (expiry) => Registry.fromSharedAccessSignature(
+    SharedAccessSignature.create(HostName, SharedAccessKeyName, SharedAccessKey, expiry).toString(),
+  );
+  const now = Math.floor(Date.now() / 1000);
+  assert.strictEqual((await registry(now + 600).get(deviceId)).responseBody.deviceId, deviceId);
+  await refused(registry(now - 3600).get(deviceId), 'UnauthorizedError', 401, 'IotHubUnauthorizedAccess');
+}
+
 async function main() {
   for (const [name, settings, make] of credentials) {
     await check(`read a device, ${name}`, () => readsADevice(settings, make));
   }
   await check('what proves nothing gets no token', refusals);
+  await check('a signature counts until it expires', signatures);
   finish();
 }
 
