@@ -358,3 +358,144 @@ fn without_twin(device: &Device, status: Option<&str>) -> Error {
 
 /// What the hub takes in one call.
 pub(super) const MOST: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use azure_core::http::StatusCode;
+    use iothub_core::{
+        HubErrorCode,
+        testing::{HttpAnswer, ScriptedHttp},
+    };
+    use serde_json::json;
+
+    use super::*;
+    use crate::scripted::{body, code, refusal, registry};
+
+    #[tokio::test]
+    async fn a_partial_failure_is_a_result() -> Result<()> {
+        let answer = json!({
+            "isSuccessful": false,
+            "errors": [{"deviceId": "candle", "errorCode": 409001, "errorStatus": "there is one"}],
+            "warnings": [],
+        });
+        let answer = HttpAnswer::new(StatusCode::BadRequest, answer.to_string())
+            .with_header("iothub-errorcode", "BulkRegistryOperationFailure");
+        let http = ScriptedHttp::new([answer]);
+        let result = registry(&http).create_devices(&devices()?, None).await?;
+
+        assert!(!result.is_successful());
+        assert!(result.outcomes[0].is_done());
+        assert_eq!(result.outcomes[1].code(), Some(&HubErrorCode::DeviceAlreadyExists));
+        assert_eq!(http.seen(), ["POST /devices?api-version=2021-04-12"]);
+        let modes: Vec<_> = body(&http, 0)
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|item| item["importMode"].clone())
+            .collect();
+        assert_eq!(modes, ["create", "create"]);
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_refusal_of_the_whole_call_is_an_error() -> Result<()> {
+        let message = r#"{"Message":"ErrorCode:DeviceDefinedMultipleTimes;lamp","ExceptionMessage":""}"#;
+        let http = ScriptedHttp::new([
+            HttpAnswer::new(StatusCode::BadRequest, message),
+            refusal(StatusCode::Forbidden, "IotHubQuotaExceeded"),
+        ]);
+        let registry = registry(&http);
+        let error = registry.create_devices(&devices()?, None).await.unwrap_err();
+        assert_eq!(code(&error), Some(&HubErrorCode::DeviceDefinedMultipleTimes));
+        let error = registry.delete_devices(&["lamp".parse()?], None).await.unwrap_err();
+        assert_eq!(code(&error), Some(&HubErrorCode::IotHubQuotaExceeded));
+        Ok(())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lost_call_is_not_made_again() -> Result<()> {
+        let http = ScriptedHttp::new([HttpAnswer::Refused, HttpAnswer::Lost]);
+        let error = registry(&http).create_devices(&devices()?, None).await.unwrap_err();
+        let facts = CallFacts::of(&error).unwrap();
+        assert_eq!((facts.attempts, facts.maybe_applied), (2, true));
+
+        let http = ScriptedHttp::answering(StatusCode::Ok, "no JSON");
+        let error = registry(&http).create_devices(&devices()?, None).await.unwrap_err();
+        assert_eq!(error.kind(), &ErrorKind::DataConversion);
+        assert!(
+            CallFacts::of(&error).unwrap().maybe_applied,
+            "it was carried out, and nobody knows how it went"
+        );
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_call_holds_a_hundred() -> Result<()> {
+        let http = ScriptedHttp::default();
+        let registry = registry(&http);
+        let ids = vec!["lamp".parse()?; 101];
+        let error = registry.delete_devices(&ids, None).await.unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "a bulk call holds up to 100 items, and 101 are too many: `bulk` takes any number"
+        );
+        assert!(registry.delete_devices(&[], None).await?.is_successful());
+        assert!(http.seen().is_empty());
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn updates_take_place_in_the_versions_that_were_read_unless_told_otherwise() -> Result<()> {
+        let http = ScriptedHttp::always(HttpAnswer::new(StatusCode::Ok, r#"{"isSuccessful":true}"#));
+        let registry = registry(&http);
+        let error = registry.update_devices(&devices()?, None).await.unwrap_err();
+        assert!(error.to_string().contains("device `lamp` has no etag"), "{error}");
+        let anyway = UpdateDevicesOptions {
+            unconditional: true,
+            ..UpdateDevicesOptions::default()
+        };
+        registry.update_devices(&devices()?, Some(anyway)).await?;
+        let mut read = devices()?;
+        read[0].etag = Some("MQ==".into());
+        registry.update_devices(&read[..1], None).await?;
+
+        assert_eq!(body(&http, 0)[0]["importMode"], "update");
+        assert_eq!(
+            (&body(&http, 1)[0]["importMode"], &body(&http, 1)[0]["eTag"]),
+            (&json!("updateIfMatchETag"), &json!("MQ=="))
+        );
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_device_without_the_twin_that_came_with_it_is_an_error() -> Result<()> {
+        let warning = r#"{"isSuccessful":true,"errors":[],"warnings":[{"deviceId":"lamp",
+            "warningCode":"DeviceRegisteredWithoutTwin","warningStatus":"busy"}]}"#;
+        let http = ScriptedHttp::new([
+            HttpAnswer::new(StatusCode::Ok, r#"{"isSuccessful":true,"errors":[]}"#),
+            HttpAnswer::new(StatusCode::Ok, warning),
+            HttpAnswer::new(
+                StatusCode::BadRequest,
+                r#"{"isSuccessful":false,"errors":[{"deviceId":"lamp","errorCode":409001}]}"#,
+            ),
+        ]);
+        let registry = registry(&http);
+        let (lamp, twin) = (Device::new("lamp".parse()?), TwinContent::new().set_tag("site", "x"));
+        registry.create_device_with_twin(&lamp, &twin, None).await?;
+        let half = registry.create_device_with_twin(&lamp, &twin, None).await.unwrap_err();
+        assert!(
+            half.to_string()
+                .starts_with("device `lamp` was registered without its twin: busy"),
+            "{half}"
+        );
+        assert!(CallFacts::of(&half).unwrap().maybe_applied);
+        let exists = registry.create_device_with_twin(&lamp, &twin, None).await.unwrap_err();
+        assert_eq!(code(&exists), Some(&HubErrorCode::DeviceAlreadyExists));
+        assert_eq!(body(&http, 0)[0]["tags"], json!({ "site": "x" }));
+        Ok(())
+    }
+
+    fn devices() -> Result<Vec<Device>> {
+        Ok(vec![Device::new("lamp".parse()?), Device::new("candle".parse()?)])
+    }
+}

@@ -304,3 +304,148 @@ fn untagged(id: &ConfigurationId) -> Error {
         )
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use azure_core::http::StatusCode;
+    use iothub_core::testing::{HttpAnswer, ScriptedHttp};
+    use serde_json::{Map, json};
+
+    use super::*;
+    use crate::scripted::{body, code, refusal, registry};
+
+    #[tokio::test]
+    async fn ids_are_checked_before_anything_is_sent() {
+        let http = ScriptedHttp::default();
+        let registry = registry(&http);
+        let capital = Configuration::new("Slow");
+        let created = registry.create_configuration(&capital, None).await.unwrap_err();
+        let updated = registry.update_configuration(&capital, None).await.unwrap_err();
+        for error in [created, updated] {
+            assert!(
+                error.to_string().contains("\"Slow\" is not a configuration id"),
+                "{error}"
+            );
+        }
+        assert!(http.seen().is_empty());
+    }
+
+    #[tokio::test]
+    async fn every_write_has_the_condition_that_was_asked_for() -> Result<()> {
+        let http = ScriptedHttp::always(HttpAnswer::new(StatusCode::Ok, r#"{"id":"50%","etag":"MQ=="}"#));
+        let registry = registry(&http);
+        let id: ConfigurationId = "50%".parse()?;
+        registry.create_configuration(&Configuration::new("50%"), None).await?;
+        let read = registry.get_configuration(&id, None).await?.into_model()?;
+        let any = UpdateConfigurationOptions {
+            if_match: Some(IfMatch::Any),
+            ..UpdateConfigurationOptions::default()
+        };
+        let tag = DeleteConfigurationOptions {
+            if_match: Some(IfMatch::Tag("Mg==".into())),
+            ..DeleteConfigurationOptions::default()
+        };
+        registry.update_configuration(&read, None).await?;
+        registry.update_configuration(&read, Some(any)).await?;
+        registry.delete_configuration(&id, None).await?;
+        registry.delete_configuration(&id, Some(tag)).await?;
+        let untagged = registry
+            .update_configuration(&Configuration::new("50%"), None)
+            .await
+            .unwrap_err();
+        assert!(
+            untagged.to_string().contains("configuration `50%` has no etag"),
+            "{untagged}"
+        );
+
+        let requests = http.requests();
+        let seen: Vec<_> = requests
+            .iter()
+            .map(|seen| (seen.method.as_str().to_owned(), seen.header("if-match")))
+            .collect();
+        let expected = [
+            ("PUT", None),
+            ("GET", None),
+            ("PUT", Some("\"MQ==\"")),
+            ("PUT", Some("*")),
+            ("DELETE", None),
+            ("DELETE", Some("\"Mg==\"")),
+        ];
+        assert_eq!(seen, expected.map(|(method, condition)| (method.to_owned(), condition)));
+        assert!(
+            http.seen()
+                .iter()
+                .all(|seen| seen.contains(" /configurations/50%25?api-version="))
+        );
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_configuration_that_was_read_is_sent_back_as_it_was() -> Result<()> {
+        // As the service writes one.
+        let wire = json!({
+            "id": "slow", "schemaVersion": "1.0", "labels": { "App": "lights" },
+            "content": { "deviceContent": { "properties.desired.interval": 60 } },
+            "targetCondition": "tags.site='x'", "createdTimeUtc": "2026-01-01T00:00:00.5Z",
+            "lastUpdatedTimeUtc": "2026-01-02T00:00:00.5Z", "priority": 3,
+            "systemMetrics": { "results": { "targetedCount": 2 }, "queries": { "targetedCount": "select 1" } },
+            "metrics": { "results": {}, "queries": { "mine": "select 2" } },
+            "etag": "MQ==",
+        });
+        let http = ScriptedHttp::always(HttpAnswer::new(StatusCode::Ok, wire.to_string()));
+        let registry = registry(&http);
+        let read = registry.get_configuration(&"slow".parse()?, None).await?.into_model()?;
+        registry.update_configuration(&read, None).await?;
+        let sent = body(&http, 1);
+        for name in ["id", "labels", "content", "targetCondition", "priority"] {
+            assert_eq!(sent[name], wire[name], "{name}");
+        }
+        assert_eq!(sent["metrics"]["queries"], wire["metrics"]["queries"]);
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn try_get_configuration_is_none_for_a_missing_one_only() -> Result<()> {
+        let http = ScriptedHttp::new([
+            refusal(StatusCode::NotFound, "ConfigurationNotFound"),
+            refusal(StatusCode::NotFound, "IotHubFailingOver"),
+        ]);
+        let registry = registry(&http);
+        let id = "slow".parse()?;
+        assert!(registry.try_get_configuration(&id, None).await?.is_none());
+        let error = registry.try_get_configuration(&id, None).await.unwrap_err();
+        assert_eq!(code(&error), Some(&HubErrorCode::IotHubFailingOver));
+        Ok(())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn posts_that_may_be_repeated_are() -> Result<()> {
+        let http = ScriptedHttp::new([
+            HttpAnswer::Lost,
+            HttpAnswer::new(StatusCode::NoContent, ""),
+            HttpAnswer::Lost,
+            HttpAnswer::new(
+                StatusCode::Ok,
+                r#"{"targetConditionError":"no","customMetricQueryErrors":null}"#,
+            ),
+        ]);
+        let registry = registry(&http);
+        let content = ConfigurationContent::Device(Map::new());
+        registry
+            .apply_configuration_content(&"a?b".parse()?, &content, None)
+            .await?;
+        let queries = ConfigurationQueries::default().with_target_condition("*");
+        let errors = registry
+            .test_configuration_queries(&queries, None)
+            .await?
+            .into_model()?;
+
+        assert_eq!(errors.target_condition_error.as_deref(), Some("no"));
+        assert!(errors.custom_metric_query_errors.is_empty());
+        let apply = "POST /devices/a%3Fb/applyConfigurationContent?api-version=2021-04-12";
+        let test = "POST /configurations/testQueries?api-version=2021-04-12";
+        assert_eq!(http.seen(), [apply, apply, test, test]);
+        assert_eq!(body(&http, 3)["targetCondition"], "*");
+        Ok(())
+    }
+}

@@ -77,3 +77,85 @@ const API_VERSION: &str = "2024-03-31";
 
 /// What the hub takes in one call.
 const MOST: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use azure_core::http::StatusCode;
+    use iothub_core::{
+        CallFacts, HubErrorCode,
+        testing::{HttpAnswer, ScriptedHttp},
+    };
+    use serde_json::json;
+
+    use super::*;
+    use crate::scripted::{body, code, refusal, registry};
+
+    #[tokio::test]
+    async fn all_some_or_none_renewed_is_one_kind_of_answer() -> Result<()> {
+        let answer = r#"{"policyKey":"secondaryKey","rotatedKeys":[{"id":"a","moduleId":null,"secondaryKey":"cw=="}],
+            "errors":[{"id":"b","errorCode":404001,"errorStatus":"no b"}]}"#;
+        for status in [StatusCode::Ok, StatusCode::from(207), StatusCode::BadRequest] {
+            let http = ScriptedHttp::answering(status, answer);
+            let owners = [KeyOwner::new("a".parse()?), KeyOwner::new("b".parse()?)];
+            let renewals = registry(&http)
+                .regenerate_keys(KeyToRegenerate::Secondary, &owners, None)
+                .await?;
+            assert!(matches!(&renewals[0], KeyRenewal::Renewed(keys) if keys.primary_key.is_none()));
+            assert!(matches!(
+                &renewals[1],
+                KeyRenewal::Failed(error) if error.error_code == Some(HubErrorCode::DeviceNotFound)
+            ));
+            assert_eq!(http.seen(), ["POST /devices/keys/regenerate?api-version=2024-03-31"]);
+            let sent = json!({ "policyKey": "secondaryKey", "devices": [{ "id": "a" }, { "id": "b" }] });
+            assert_eq!(body(&http, 0), sent);
+        }
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_an_error_and_what_is_lost_is_not_done_again() -> Result<()> {
+        let owners = [KeyOwner::new("a".parse()?)];
+        let message = r#"{"Message":"ErrorCode:ArgumentInvalid;no","ExceptionMessage":""}"#;
+        let http = ScriptedHttp::new([
+            HttpAnswer::new(StatusCode::BadRequest, message),
+            refusal(StatusCode::BadRequest, "ArgumentInvalid"),
+            HttpAnswer::Lost,
+        ]);
+        let registry = registry(&http);
+        for _ in 0..2 {
+            let error = registry
+                .regenerate_keys(KeyToRegenerate::Both, &owners, None)
+                .await
+                .unwrap_err();
+            assert_eq!(code(&error), Some(&HubErrorCode::ArgumentInvalid));
+            assert!(!CallFacts::of(&error).unwrap().maybe_applied);
+        }
+        let error = registry
+            .regenerate_keys(KeyToRegenerate::Both, &owners, None)
+            .await
+            .unwrap_err();
+        assert!(CallFacts::of(&error).unwrap().maybe_applied);
+        assert_eq!(http.seen().len(), 3);
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_call_holds_a_hundred() -> Result<()> {
+        let http = ScriptedHttp::default();
+        let owners = vec![KeyOwner::new("a".parse()?); 101];
+        let registry = registry(&http);
+        let error = registry
+            .regenerate_keys(KeyToRegenerate::Both, &owners, None)
+            .await
+            .unwrap_err();
+        assert!(error.to_string().contains("up to 100"), "{error}");
+        assert!(
+            registry
+                .regenerate_keys(KeyToRegenerate::Both, &[], None)
+                .await?
+                .is_empty()
+        );
+        assert!(http.seen().is_empty());
+        Ok(())
+    }
+}

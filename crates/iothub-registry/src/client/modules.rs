@@ -271,3 +271,111 @@ fn untagged(module: &Module) -> Error {
         )
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use azure_core::http::StatusCode;
+    use iothub_core::testing::{HttpAnswer, ScriptedHttp};
+
+    use super::*;
+    use crate::scripted::{body, code, refusal, registry};
+
+    #[tokio::test]
+    async fn both_names_are_escaped() -> Result<()> {
+        let id = ModuleId::new("a%b?c".parse()?, "$edge#1")?;
+        let http = ScriptedHttp::answering(StatusCode::Ok, r#"{"deviceId":"a%b?c","moduleId":"$edge#1"}"#);
+        let module = registry(&http).get_module(&id, None).await?.into_model()?;
+        assert_eq!(module.id, id);
+        assert_eq!(
+            http.seen(),
+            ["GET /devices/a%25b%3Fc/modules/%24edge%231?api-version=2021-04-12"]
+        );
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn create_module_sends_who_manages_it_and_no_condition() -> Result<()> {
+        let http = ScriptedHttp::answering(StatusCode::Created, ANSWER);
+        let module = Module::new(dimmer()).with_managed_by("lighting");
+        let created = registry(&http).create_module(&module, None).await?.into_model()?;
+
+        assert_eq!(created.etag, Some("MQ==".into()));
+        assert_eq!(http.seen(), ["PUT /devices/lamp/modules/dimmer?api-version=2021-04-12"]);
+        assert_eq!(http.requests()[0].header("if-match"), None);
+        let sent = body(&http, 0);
+        assert_eq!(
+            (&sent["deviceId"], &sent["moduleId"], &sent["managedBy"]),
+            (&"lamp".into(), &"dimmer".into(), &"lighting".into())
+        );
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn try_get_module_is_none_for_a_missing_module_or_device_only() -> Result<()> {
+        let http = ScriptedHttp::new([
+            refusal(StatusCode::NotFound, "ModuleNotFound"),
+            refusal(StatusCode::NotFound, "DeviceNotFound"),
+            refusal(StatusCode::NotFound, "IotHubFailingOver"),
+        ]);
+        let registry = registry(&http);
+        assert!(registry.try_get_module(&dimmer(), None).await?.is_none());
+        assert!(registry.try_get_module(&dimmer(), None).await?.is_none());
+        let error = registry.try_get_module(&dimmer(), None).await.unwrap_err();
+        assert_eq!(code(&error), Some(&HubErrorCode::IotHubFailingOver));
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn list_modules_reads_those_without_keys_too() -> Result<()> {
+        let answer = r#"[{"deviceId":"hall","moduleId":"$edgeAgent","managedBy":"iotEdge",
+            "authentication":{"symmetricKey":{"primaryKey":null,"secondaryKey":null},"type":"none"}}]"#;
+        let http = ScriptedHttp::answering(StatusCode::Ok, answer);
+        let modules = registry(&http)
+            .list_modules(&"hall".parse()?, None)
+            .await?
+            .into_model()?;
+        assert_eq!(modules.len(), 1);
+        assert_eq!(modules[0].authentication, iothub_core::models::Authentication::None);
+        assert_eq!(http.seen(), ["GET /devices/hall/modules?api-version=2021-04-12"]);
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn writes_have_the_condition_that_was_asked_for() -> Result<()> {
+        let http = ScriptedHttp::always(HttpAnswer::new(StatusCode::Ok, ANSWER));
+        let registry = registry(&http);
+        let read = registry.get_module(&dimmer(), None).await?.into_model()?;
+        let any = UpdateModuleOptions {
+            if_match: Some(IfMatch::Any),
+            ..UpdateModuleOptions::default()
+        };
+        let tag = DeleteModuleOptions {
+            if_match: Some(IfMatch::Tag("Mg==".into())),
+            ..DeleteModuleOptions::default()
+        };
+        registry.update_module(&read, None).await?;
+        registry.update_module(&read, Some(any)).await?;
+        registry.delete_module(&dimmer(), None).await?;
+        registry.delete_module(&dimmer(), Some(tag)).await?;
+        let error = registry
+            .update_module(&Module::new(dimmer()), None)
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("module `lamp/dimmer` has no etag"), "{error}");
+
+        let requests = http.requests();
+        let conditions: Vec<_> = requests.iter().map(|seen| seen.header("if-match")).collect();
+        assert_eq!(
+            conditions,
+            [None, Some("\"MQ==\""), Some("*"), Some("*"), Some("\"Mg==\"")]
+        );
+        Ok(())
+    }
+
+    fn dimmer() -> ModuleId {
+        ModuleId::new("lamp".parse().unwrap(), "dimmer").unwrap()
+    }
+
+    const ANSWER: &str = r#"{"deviceId":"lamp","moduleId":"dimmer","etag":"MQ=="}"#;
+}

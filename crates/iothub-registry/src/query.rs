@@ -1,0 +1,277 @@
+//! The pages of a query: how they are asked for, one ahead of the application, and when to stop.
+
+use std::{
+    collections::HashSet,
+    hash::{DefaultHasher, Hash, Hasher},
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{self, Poll},
+};
+
+use azure_core::{
+    async_runtime::{SpawnedTask, get_async_runtime},
+    error::ErrorKind,
+    http::{
+        Context, Method, Pager, RawResponse, Response,
+        headers::HeaderName,
+        pager::{Page, PagerContinuation, PagerOptions, PagerResult, PagerState},
+        {DeserializeWith, Format},
+    },
+};
+use futures::channel::oneshot;
+use iothub_core::{Error, HubPipeline, HubRequest, OperationClass, Result};
+use serde_json::json;
+use tracing::Instrument;
+
+mod page;
+mod token;
+
+pub use page::QueryPage;
+pub use token::QueryToken;
+
+use crate::QueryOptions;
+
+/// What the pages of one query have in common.
+#[derive(Debug)]
+pub(crate) struct Query {
+    pub(crate) hub: HubPipeline,
+    pub(crate) text: String,
+    pub(crate) page_size: Option<u32>,
+    /// What the hub has to call the rows, in the header `x-ms-item-type`.
+    pub(crate) item_type: Option<&'static str>,
+    pub(crate) reads_ahead: bool,
+}
+
+impl Query {
+    /// Checks what can be checked without the hub.
+    pub(crate) fn new(hub: &HubPipeline, text: &str, options: &QueryOptions<'_>) -> Result<Self> {
+        let resumed = options.method_options.continuation.as_ref();
+        let resumed = resumed.map(QueryToken::try_from).transpose()?;
+        let length = text.chars().count();
+        let refusal = if text.trim().is_empty() {
+            Some("a query has a text, such as SELECT * FROM devices".to_owned())
+        } else if length > MAX_TEXT {
+            Some(format!(
+                "a query has at most {MAX_TEXT} characters, and this one has {length}"
+            ))
+        } else if options.page_size == Some(0) {
+            Some("a page has at least one row: leave page_size out for the hub's own size".to_owned())
+        } else {
+            resumed.as_ref().and_then(|token| token.mismatch(text))
+        };
+        match refusal {
+            Some(refusal) => Err(Error::with_message(ErrorKind::DataConversion, refusal)),
+            None => Ok(Self {
+                hub: hub.clone(),
+                text: text.to_owned(),
+                page_size: options.page_size.or(resumed.and_then(|token| token.page_size())),
+                item_type: None,
+                reads_ahead: !options.no_read_ahead,
+            }),
+        }
+    }
+
+    pub(crate) fn pager<P, F>(self, options: PagerOptions<'_>) -> Pager<P, F>
+    where
+        P: Page + DeserializeWith<F> + Send + 'static,
+        F: Format + Send + 'static,
+    {
+        let options = PagerOptions {
+            context: options.context.into_owned(),
+            continuation: options.continuation,
+        };
+        let pages = Arc::new(Pages {
+            query: self,
+            progress: Mutex::default(),
+        });
+        Pager::new(
+            move |state, options| {
+                let pages = Arc::clone(&pages);
+                Box::pin(async move { pages.next(&state, &options.context).await })
+            },
+            Some(options),
+        )
+    }
+
+    fn request(&self, place: Option<&str>) -> Result<HubRequest> {
+        let mut request = self
+            .hub
+            .request(Method::Post, &["devices", "query"])?
+            .class(OperationClass::Read)
+            .json(&json!({ "query": self.text }))?;
+        if let Some(size) = self.page_size {
+            request = request.header(MAX_ITEM_COUNT, size.to_string());
+        }
+        if let Some(place) = place {
+            request = request.header(CONTINUATION, place.to_owned());
+        }
+        Ok(request)
+    }
+
+    /// An answer with rows of the wrong kind would be read as something that it is not.
+    fn check(&self, response: &RawResponse) -> Result<()> {
+        let found = response.headers().get_optional_str(&ITEM_TYPE);
+        match (self.item_type, found) {
+            (Some(wanted), Some(found)) if !wanted.eq_ignore_ascii_case(found) => {
+                Err(Error::with_message_fn(ErrorKind::DataConversion, || {
+                    format!(
+                        "the rows of this query are of the kind {found}, not {wanted}: SELECT * gives twins; other rows \
+                         are read with `query`, as a type of yours"
+                    )
+                }))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Gives the pages of one query in turn, to the closure of a [`Pager`].
+struct Pages {
+    query: Query,
+    progress: Mutex<Progress>,
+}
+
+#[derive(Default)]
+struct Progress {
+    /// Where the page begins that a pager asks for next if it goes straight on.
+    next: Option<String>,
+    /// Where pages began that were asked for, as hashes: eight bytes for each page.
+    asked: HashSet<u64>,
+    /// How many pages in a row had no rows.
+    empty: u32,
+    ahead: Option<Ahead>,
+}
+
+impl Pages {
+    async fn next<P, F>(&self, state: &PagerState, context: &Context<'static>) -> Result<PagerResult<Response<P, F>>> {
+        let token = match state {
+            PagerState::Initial => None,
+            PagerState::More(token) => Some(QueryToken::try_from(token)?),
+        };
+        let place = token.as_ref().and_then(QueryToken::place);
+        let ahead = self.progress().go_to(place)?;
+        let response = match ahead {
+            Some(ahead) => ahead.await,
+            None => None,
+        };
+        let response = match response {
+            Some(response) => response?,
+            None => self.query.hub.send(context, self.query.request(place)?).await?,
+        };
+        self.query.check(&response)?;
+
+        let next = response.headers().get_optional_string(&CONTINUATION);
+        let Some(next) = next.filter(|next| !next.is_empty()) else {
+            return Ok(PagerResult::Done {
+                response: response.into(),
+            });
+        };
+        let is_new = self.progress().give(&next, response.body())?;
+        if is_new && self.query.reads_ahead {
+            let ahead = Ahead::start(&self.query, &next, context)?;
+            self.progress().ahead = Some(ahead);
+        }
+        let token = QueryToken::new(&self.query.text, self.query.page_size, next);
+        Ok(PagerResult::More {
+            response: response.into(),
+            continuation: PagerContinuation::Token(token.to_string()),
+        })
+    }
+
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Progress {
+    /// Begins the page at `place`, and hands out what has been asked for ahead if it is this one.
+    fn go_to(&mut self, place: Option<&str>) -> Result<Option<Ahead>> {
+        if self.next.as_deref() != place {
+            // The pager has been turned into one of pages, which begins again with the page that was current.
+            self.asked.clear();
+            self.empty = 0;
+        }
+        let ahead = self.ahead.take().filter(|ahead| Some(ahead.place.as_str()) == place);
+        if self.asked.insert(hash(place)) {
+            Ok(ahead)
+        } else {
+            Err(Error::with_message(
+                ErrorKind::Other,
+                "the hub leads back to a page that it gave before, so the query would never end",
+            ))
+        }
+    }
+
+    /// Notes where the hub says the next page begins. Returns whether it is a place where no page began before.
+    fn give(&mut self, next: &str, body: &[u8]) -> Result<bool> {
+        self.next = Some(next.to_owned());
+        self.empty = if has_rows(body) { 0 } else { self.empty + 1 };
+        if self.empty > MAX_EMPTY {
+            return Err(Error::with_message_fn(ErrorKind::Other, || {
+                format!("the hub gave {MAX_EMPTY} pages in a row without a row and says that there are more")
+            }));
+        }
+        Ok(!self.asked.contains(&hash(Some(next))))
+    }
+}
+
+/// The next page, on its way while the application works on the one before. Dropped, it is given up.
+struct Ahead {
+    place: String,
+    answer: oneshot::Receiver<Result<RawResponse>>,
+    task: SpawnedTask,
+}
+
+impl Ahead {
+    fn start(query: &Query, place: &str, context: &Context<'static>) -> Result<Self> {
+        let request = query.request(Some(place))?;
+        let (hub, context) = (query.hub.clone(), context.clone());
+        let (give, answer) = oneshot::channel();
+        let fetch = async move {
+            // Nobody listens any more if the query has been dropped in this moment.
+            let _ = give.send(hub.send(&context, request).await);
+        };
+        Ok(Self {
+            place: place.to_owned(),
+            answer,
+            task: get_async_runtime().spawn(Box::pin(fetch.in_current_span())),
+        })
+    }
+}
+
+/// `None` if the task was stopped by others, such as a runtime that shuts down.
+impl Future for Ahead {
+    type Output = Option<Result<RawResponse>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.answer).poll(cx).map(std::result::Result::ok)
+    }
+}
+
+impl Drop for Ahead {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn has_rows(json: &[u8]) -> bool {
+    json.iter()
+        .any(|byte| !byte.is_ascii_whitespace() && !b"[]".contains(byte))
+}
+
+fn hash(place: Option<&str>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    place.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The published limit of the text.
+const MAX_TEXT: usize = 8192;
+/// A hub may look at many twins before it finds one, but not without end.
+const MAX_EMPTY: u32 = 1000;
+const CONTINUATION: HeaderName = HeaderName::from_static("x-ms-continuation");
+const MAX_ITEM_COUNT: HeaderName = HeaderName::from_static("x-ms-max-item-count");
+const ITEM_TYPE: HeaderName = HeaderName::from_static("x-ms-item-type");
+
+#[cfg(test)]
+mod tests;
