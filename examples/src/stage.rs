@@ -1,7 +1,11 @@
 use std::{collections::HashMap, path::Path, sync::Arc};
 
 use azure_core::{Bytes, cloud::CustomConfiguration, error::ErrorKind, http::ClientOptions};
-use iothub::{Error, HubHost, Result, auth::Environment};
+use iothub::{
+    ConnectionString, Credential, DefaultAzureCredential, Error, HubHost, Result,
+    auth::Environment,
+    registry::{RegistryClient, RegistryClientOptions},
+};
 use iothub_emulator::{Emulator, EmulatorOptions};
 use iothub_transport_amqp::{AmqpOptions, Carrier, Fe2o3Transport};
 use iothub_transport_http::{HyperOptions, HyperTransport};
@@ -14,6 +18,8 @@ use tempfile::TempDir;
 pub struct Stage {
     /// Where the hub is.
     pub host: HubHost,
+    /// Somebody who may do everything.
+    pub credential: Credential,
     /// The emulator, if it is not a real hub.
     pub emulator: Option<Emulator>,
     http: HyperTransport,
@@ -24,13 +30,34 @@ pub struct Stage {
 }
 
 impl Stage {
+    /// The hub that the command line and the environment ask for:
+    ///
+    /// - `--hub HOST`: that one, with `DefaultAzureCredential`;
+    /// - `IOTHUB_CONNECTION_STRING`: the hub of that;
+    /// - neither: the emulator.
+    pub async fn open() -> Result<Self> {
+        let mut arguments = std::env::args().skip_while(|argument| argument != "--hub");
+        if let (Some(_), Some(host)) = (arguments.next(), arguments.next()) {
+            return Self::azure(host.parse()?);
+        }
+        if let Ok(text) = std::env::var("IOTHUB_CONNECTION_STRING") {
+            let ConnectionString { host, credential, .. } = text.parse()?;
+            return Self::real(host, credential);
+        }
+        Self::emulator().await
+    }
+
     /// A hub in Azure. Credentials take their settings from the environment of this process.
     pub fn azure(host: HubHost) -> Result<Self> {
-        let http = HyperTransport::shared()?;
+        Self::real(host, DefaultAzureCredential::new(None)?.into())
+    }
+
+    fn real(host: HubHost, credential: Credential) -> Result<Self> {
         Ok(Self {
             host,
+            credential,
             emulator: None,
-            http,
+            http: HyperTransport::shared()?,
             roots: Vec::new(),
             settings: None,
             _folder: None,
@@ -51,14 +78,26 @@ impl Stage {
             extra_roots: roots.clone(),
             ..Default::default()
         };
+        let owner = emulator.connection_string("iothubowner").unwrap_or_default();
+        let ConnectionString { credential, .. } = owner.parse()?;
         Ok(Self {
             host: emulator.host().clone(),
+            credential,
             http: HyperTransport::new(options)?,
             roots,
             settings: Some(settings_of(&emulator)),
             emulator: Some(emulator),
             _folder: Some(folder),
         })
+    }
+
+    /// The registry of the hub.
+    pub fn registry(&self) -> Result<RegistryClient> {
+        let options = RegistryClientOptions {
+            client_options: self.client_options(),
+            ..Default::default()
+        };
+        RegistryClient::new(self.host.clone(), self.credential.clone(), Some(options))
     }
 
     /// The environment that credentials read.
