@@ -52,7 +52,9 @@ def with_twins(registry):
     equal(bulk(registry, item(device_id, "create", status="enabled", tags={"site": "x"}, properties=properties)), [])
     twin = registry.get_twin(device_id)
     equal((twin.tags, twin.properties.desired["speed"]), ({"site": "x"}, 1))
-    change = item(device_id, "updateTwin", tags={"site": None, "floor": 2}, properties=PropertyContainer(desired={"speed": 2}))
+    change = item(
+        device_id, "updateTwin", tags={"site": None, "floor": 2}, properties=PropertyContainer(desired={"speed": 2})
+    )
     equal(bulk(registry, change), [])
     twin = registry.get_twin(device_id)
     equal((twin.tags, twin.properties.desired["speed"], twin.properties.desired["on"]), ({"floor": 2}, 2, True))
@@ -60,7 +62,9 @@ def with_twins(registry):
     equal(bulk(registry, item(device_id, "create", module_id="fan", status="enabled", authentication=sas())), [])
     equal(registry.get_module(device_id, "fan").authentication.symmetric_key.primary_key, KEYS[0])
     equal(bulk(registry, item(device_id, "updateTwin", module_id="fan", tags={"m": 1})), [])
-    equal((registry.get_module_twin(device_id, "fan").tags, registry.get_twin(device_id).tags), ({"m": 1}, {"floor": 2}))
+    equal(
+        (registry.get_module_twin(device_id, "fan").tags, registry.get_twin(device_id).tags), ({"m": 1}, {"floor": 2})
+    )
     equal(bulk(registry, item(device_id, "delete", module_id="fan")), [])
     equal(registry.get_modules(device_id), [])
 

@@ -44,7 +44,9 @@ def given_keys(registry):
     equal(keys(created), KEYS)
     equal((created.status, created.status_reason), ("disabled", "in the warehouse"))
     equal(keys(registry.get_device(device_id)), KEYS)
-    refused(400, "ArgumentInvalid", registry.create_device_with_sas, hub.new_id("python"), "not base64", KEYS[1], "enabled")
+    refused(
+        400, "ArgumentInvalid", registry.create_device_with_sas, hub.new_id("python"), "not base64", KEYS[1], "enabled"
+    )
     refused(400, "ArgumentInvalid", registry.create_device_with_sas, hub.new_id("python"), KEYS[0], "", "enabled")
 
 
@@ -60,7 +62,10 @@ def certificates(registry):
 
     device_id = hub.new_id("python")
     created = registry.create_device_with_certificate_authority(device_id, "enabled")
-    equal((created.authentication.type, keys(created), thumbprints(created)), ("certificateAuthority", (None, None), (None, None)))
+    equal(
+        (created.authentication.type, keys(created), thumbprints(created)),
+        ("certificateAuthority", (None, None), (None, None)),
+    )
     updated = registry.update_device_with_certificate_authority(device_id, created.etag, "disabled")
     equal((updated.status, updated.authentication.type), ("disabled", "certificateAuthority"))
 
@@ -73,16 +78,20 @@ def family(registry):
     assert edge.device_scope.startswith(f"ms-azure-iot-edge://{edge_id}-"), edge.device_scope
     leaf = registry.create_device_with_sas(leaf_id, "", "", "enabled", device_scope=edge.device_scope)
     equal((leaf.device_scope, leaf.parent_scopes), (edge.device_scope, [edge.device_scope]))
-    child = registry.create_device_with_sas(
-        child_id, "", "", "enabled", iot_edge=True, parent_scopes=edge.device_scope
-    )
+    child = registry.create_device_with_sas(child_id, "", "", "enabled", iot_edge=True, parent_scopes=edge.device_scope)
     equal(child.parent_scopes, [edge.device_scope])
     assert child.device_scope.startswith(f"ms-azure-iot-edge://{child_id}-"), child.device_scope
     orphan = registry.update_device_with_sas(leaf_id, leaf.etag, "", "", "enabled")
     assert not orphan.parent_scopes and not orphan.device_scope, orphan
     refused(
-        400, "InvalidDeviceScope",
-        registry.create_device_with_sas, hub.new_id("leaf"), "", "", "enabled", device_scope="ms-azure-iot-edge://nobody-1",
+        400,
+        "InvalidDeviceScope",
+        registry.create_device_with_sas,
+        hub.new_id("leaf"),
+        "",
+        "",
+        "enabled",
+        device_scope="ms-azure-iot-edge://nobody-1",
     )
 
 

@@ -46,9 +46,13 @@ def certificates(registry):
     signed = registry.create_module_with_certificate_authority(device_id, "signed", "")
     equal((signed.authentication.type, keys(signed)), ("certificateAuthority", (None, None)))
     modules = registry.get_modules(device_id)
-    equal({module.module_id: module.authentication.type for module in modules}, {
-        "pinned": "selfSigned", "signed": "certificateAuthority",
-    })
+    equal(
+        {module.module_id: module.authentication.type for module in modules},
+        {
+            "pinned": "selfSigned",
+            "signed": "certificateAuthority",
+        },
+    )
     registry.delete_device(device_id)
     recreated = registry.create_device_with_sas(device_id, "", "", "enabled")
     equal(registry.get_modules(recreated.device_id), [])
@@ -57,9 +61,13 @@ def certificates(registry):
 def edge_runtime(registry):
     device_id = new_device(registry, iot_edge=True)
     modules = registry.get_modules(device_id)
-    equal({(module.module_id, module.managed_by, module.authentication.type) for module in modules}, {
-        ("$edgeAgent", "iotEdge", "none"), ("$edgeHub", "iotEdge", "none"),
-    })
+    equal(
+        {(module.module_id, module.managed_by, module.authentication.type) for module in modules},
+        {
+            ("$edgeAgent", "iotEdge", "none"),
+            ("$edgeHub", "iotEdge", "none"),
+        },
+    )
     refused(401, "SystemModuleModifyUnauthorizedAccess", registry.delete_module, device_id, "$edgeAgent")
     refused(400, "ArgumentInvalid", registry.create_module_with_sas, device_id, "$mine", "", "", "")
 

@@ -114,7 +114,13 @@ def refusals(registry):
     def ask(text, token=None):
         return registry.query_iot_hub(QuerySpecification(query=text), token, 5)
 
-    for text in ("", "SELECT", "SELECT * FROM nowhere", "SELECT * FROM devices WHERE", "SELECT * FROM devices ORDER BY deviceId"):
+    for text in (
+        "",
+        "SELECT",
+        "SELECT * FROM nowhere",
+        "SELECT * FROM devices WHERE",
+        "SELECT * FROM devices ORDER BY deviceId",
+    ):
         refused(400, "ArgumentInvalid", ask, text)
     token = ask("SELECT * FROM devices").continuation_token
     refused(400, "ArgumentInvalid", ask, "SELECT deviceId FROM devices", token)

@@ -52,7 +52,9 @@ def new_twin(subject):
 
 def patches(subject):
     before = subject.get()
-    after = subject.update(Twin(tags={"site": {"floor": 3, "room": "A"}}, properties=desired({"fan": {"speed": 2, "on": True}})))
+    after = subject.update(
+        Twin(tags={"site": {"floor": 3, "room": "A"}}, properties=desired({"fan": {"speed": 2, "on": True}}))
+    )
     expected = ({"site": {"floor": 3, "room": "A"}}, {"fan": {"speed": 2, "on": True}})
     equal((content(after), content(subject.get())), (expected, expected))
     equal((after.version, after.properties.desired["$version"]), (before.version + 1, 2))
@@ -90,7 +92,7 @@ def values_survive(subject):
     values = {
         "date": "2026-01-02T03:04:05.6789012+02:00",
         "midnight": "2026-01-01T00:00:00.000Z",
-        "text": "Grüße, 世界 🚀 \"quoted\" \\ / \t",
+        "text": 'Grüße, 世界 🚀 "quoted" \\ / \t',
         "empty": "",
         "least": -4503599627370496,
         "most": 4503599627370495,
