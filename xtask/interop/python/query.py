@@ -128,11 +128,22 @@ def refusals(registry):
     equal(len(ask("SELECT * FROM devices", token).items), 5)
 
 
+def past_a_list(registry):
+    """A list of devices ends at a thousand, a query goes on."""
+    many = [hub.new_id("many") for _ in range(1100)]
+    for at in range(0, len(many), 100):
+        items = [ExportImportDevice(id=each, import_mode="create", status="enabled") for each in many[at : at + 100]]
+        assert registry.bulk_create_or_update_devices(items).is_successful
+    equal(len(registry.get_devices()), 1000)
+    answer = pages(registry, "SELECT * FROM devices WHERE NOT IS_DEFINED(tags.site)", 1000)
+    equal(found_ids(answer), sorted(many))
+
+
 SAS = hub.REGISTRIES["sas"]()
 fill(SAS)
 for auth, make in hub.REGISTRIES.items():
     hub.check(f"query in pages, {auth}", lambda: paging(make()))
     hub.check(f"projections and aggregates, {auth}", lambda: raw(make()))
-for story in (twins_are_whole, conditions, modules, refusals):
+for story in (twins_are_whole, conditions, modules, refusals, past_a_list):
     hub.check(f"query: {story.__name__}", lambda: story(SAS))
 hub.finish()
