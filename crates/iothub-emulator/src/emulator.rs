@@ -17,12 +17,14 @@ use tokio_rustls::TlsAcceptor;
 use tracing::{Instrument, debug, info_span, warn};
 
 use crate::{
-    Device, EmulatorOptions, amqp,
+    BlobContainer, Device, EmulatorOptions, amqp,
+    blob::{Account, BlobClient},
     entra::{Entra, door},
-    http,
+    http::{self, Rooms},
     hub::{Clock, Door, Faults, Hub, Journal, Target, policy},
     stop::{Stop, Stopper},
     tls::CertificateAuthority,
+    transfer::Dispatcher,
 };
 
 /// A hub in this process, on real sockets with real TLS.
@@ -47,6 +49,7 @@ use crate::{
 pub struct Emulator {
     hub: Hub,
     entra: Entra,
+    account: Account,
     host: HubHost,
     root_certificate: String,
     data_dir: Option<PathBuf>,
@@ -91,10 +94,18 @@ impl Emulator {
         let stopping = Stopper::new();
         let mut doors = JoinSet::new();
         let tls = TlsAcceptor::from(authority.server_config(host.name(), &[b"h2", b"http/1.1"])?);
-        let inside = hub.clone();
+        let account = Account::new(&format!("https://{host}"), &hub, entra.clone())?;
+        let client = BlobClient::new(authority.certificate_pem());
+        let (dispatcher, worker) = Dispatcher::new(hub.clone(), entra.clone(), client);
+        doors.spawn(worker.work(stopping.listener()));
+        let rooms = Rooms {
+            hub: hub.clone(),
+            dispatcher,
+            account: account.clone(),
+        };
         let secure = encrypted(&tls);
         doors.spawn(accept(https, secure, stopping.listener(), move |stream, stop| {
-            http::serve(stream, inside.clone(), stop)
+            http::serve(stream, rooms.clone(), stop)
         }));
         let (secure, inside) = (encrypted(&tls), entra.clone());
         doors.spawn(accept(tokens, secure, stopping.listener(), move |stream, stop| {
@@ -115,6 +126,7 @@ impl Emulator {
         Ok(Self {
             hub,
             entra,
+            account,
             host,
             root_certificate: authority.certificate_pem().to_owned(),
             data_dir: options.data_dir,
@@ -158,6 +170,60 @@ impl Emulator {
     /// `id` is not the id of a device.
     pub fn device(&self, id: &str) -> Result<Device> {
         Ok(Device::new(self.hub.clone(), Target::Device(id.parse()?)))
+    }
+
+    /// A container in the storage account of this emulator, made if it is not there.
+    ///
+    /// # Errors
+    ///
+    /// `name` does not follow the rules for containers: 3 to 63 lower-case letters, digits and single hyphens.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> iothub_core::Result<()> {
+    /// # use iothub_emulator::{Emulator, EmulatorOptions};
+    /// let emulator = Emulator::start(EmulatorOptions::default()).await?;
+    /// let exports = emulator.blob_container("exports")?;
+    /// exports.write_blob("hello.txt", "hello");
+    /// assert_eq!(exports.blobs(), ["hello.txt"]);
+    /// assert!(exports.sas_uri().starts_with(&exports.uri()));
+    /// # Ok(()) }
+    /// ```
+    pub fn blob_container(&self, name: &str) -> Result<BlobContainer> {
+        BlobContainer::open(self.account.clone(), name)
+    }
+
+    /// The connection string of the storage account, for libraries of Azure Storage that sign by themselves.
+    ///
+    /// It holds a key.
+    pub fn storage_connection_string(&self) -> String {
+        self.account.connection_string()
+    }
+
+    /// Makes a device with generated keys, unless it exists already.
+    ///
+    /// # Errors
+    ///
+    /// `id` is not the id of a device.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> iothub_core::Result<()> {
+    /// use iothub_emulator::{Emulator, EmulatorOptions};
+    ///
+    /// let emulator = Emulator::start(EmulatorOptions::default()).await?;
+    /// let lamp = emulator.add_device("lamp")?;
+    /// assert_eq!(lamp.report(r#"{"on":true}"#)?, 2);
+    /// # Ok(()) }
+    /// ```
+    pub fn add_device(&self, id: &str) -> Result<Device> {
+        let id = id.parse()?;
+        self.hub.add_device(&id)?;
+        Ok(Device::new(self.hub.clone(), Target::Device(id)))
     }
 
     /// The tenant whose tokens the hub takes.

@@ -61,6 +61,8 @@ struct Inner {
 impl Entra {
     pub(crate) const IMDS_PATH: &str = "/metadata/identity/oauth2/token";
     pub(crate) const APP_SERVICE_PATH: &str = "/msi/token";
+    /// What Azure Storage is called as a resource.
+    pub(crate) const STORAGE: &str = "https://storage.azure.com";
 
     /// The tenant of `hub`, with doors at these ports. This takes a second when keys are made for a new data directory.
     pub(crate) async fn open(
@@ -176,6 +178,14 @@ impl Entra {
         Some(&self.0.files.as_ref()?.federated_token)
     }
 
+    /// The identity by the id of a resource that ends in `userAssignedIdentities/{name}`: an app that is
+    /// [registered](Self::register) by that name.
+    pub(crate) fn user_assigned_identity(&self, resource: &str) -> Option<Application> {
+        let (kind, name) = resource.rsplit_once('/')?;
+        let right_kind = kind.to_ascii_lowercase().ends_with("userassignedidentities");
+        self.directory().by_name(name).filter(|_| right_kind)
+    }
+
     fn write_files(&self) -> Result<()> {
         let Some(files) = &self.0.files else {
             return Ok(());
@@ -210,10 +220,18 @@ impl Entra {
         format!("{}/workload-identity", self.authority())
     }
 
+    /// Whether tokens are given for it.
     fn is_resource(&self, resource: &str) -> bool {
-        let bare = |text: &str| text.trim_end_matches('/').to_ascii_lowercase();
-        let known = std::iter::once(IOT_HUBS).chain(self.0.options.resources.iter().map(String::as_str));
-        known.into_iter().any(|known| bare(known) == bare(resource))
+        self.is_hub(resource) || self.is_storage(resource)
+    }
+
+    fn is_hub(&self, resource: &str) -> bool {
+        let mut known = std::iter::once(IOT_HUBS).chain(self.0.options.resources.iter().map(String::as_str));
+        known.any(|known| same_resource(known, resource))
+    }
+
+    fn is_storage(&self, resource: &str) -> bool {
+        same_resource(Self::STORAGE, resource)
     }
 
     fn answers_to(&self, host: &str) -> bool {
@@ -252,6 +270,12 @@ impl fmt::Debug for Entra {
             .field("tenant_id", &self.tenant_id())
             .finish_non_exhaustive()
     }
+}
+
+/// A slash at the end and the case of letters make no difference.
+fn same_resource(one: &str, other: &str) -> bool {
+    one.trim_end_matches('/')
+        .eq_ignore_ascii_case(other.trim_end_matches('/'))
 }
 
 /// What IoT hubs are called as a resource.

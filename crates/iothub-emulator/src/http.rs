@@ -4,6 +4,7 @@ mod answer;
 mod call;
 mod devices;
 mod envelope;
+mod jobs;
 mod modules;
 mod queries;
 mod router;
@@ -15,8 +16,11 @@ use std::{fmt, pin::pin, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::Full;
-use hyper::{body::Incoming, service::service_fn};
+use http_body_util::{Either, Full};
+use hyper::{
+    body::{Body, Incoming},
+    service::service_fn,
+};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
@@ -29,27 +33,38 @@ use tracing::{debug, info};
 
 use self::answer::Answer;
 use crate::{
+    blob::{self, Account, Contents},
     hub::{Door, Event, Failure, Hub, faults::Fault},
     stop::Stop,
+    transfer::Dispatcher,
 };
 
+/// What lies behind the door.
+#[derive(Clone)]
+pub(crate) struct Rooms {
+    pub(crate) hub: Hub,
+    pub(crate) dispatcher: Dispatcher,
+    pub(crate) account: Account,
+}
+
 /// Answers what comes over one connection until it ends, or until the emulator stops.
-pub(crate) async fn serve<S>(stream: S, hub: Hub, stop: Stop)
+pub(crate) async fn serve<S>(stream: S, rooms: Rooms, stop: Stop)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     converse(stream, stop.clone(), move |request| {
-        handle(hub.clone(), stop.clone(), request)
+        handle(rooms.clone(), stop.clone(), request)
     })
     .await;
 }
 
 /// Speaks HTTP over one connection until it ends, or until the emulator stops.
-pub(crate) async fn converse<S, A, F, E>(stream: S, stop: Stop, answer: A)
+pub(crate) async fn converse<S, A, F, B, E>(stream: S, stop: Stop, answer: A)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     A: Fn(Request<Incoming>) -> F,
-    F: Future<Output = Result<Response<Full<Bytes>>, E>> + Send + 'static,
+    F: Future<Output = Result<Response<B>, E>> + Send + 'static,
+    B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
     E: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let mut server = auto::Builder::new(TokioExecutor::new());
@@ -76,39 +91,53 @@ where
     }
 }
 
-async fn handle(hub: Hub, stop: Stop, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, ConnectionLost> {
+async fn handle(
+    rooms: Rooms,
+    stop: Stop,
+    request: Request<Incoming>,
+) -> Result<Response<Either<Full<Bytes>, Contents>>, ConnectionLost> {
     let started = Instant::now();
     let operation = format!("{} {}", request.method(), request.uri().path());
+    let record = |door, status| {
+        info!(operation, status, micros = started.elapsed().as_micros(), "request");
+        rooms.hub.journal().record(Event::Request {
+            door,
+            operation: operation.clone(),
+            status,
+        });
+    };
+    if blob::door::is_addressed(request.uri().path()) {
+        let response = blob::door::answer(&rooms.account, request).await;
+        record(Door::Blob, response.status().as_u16());
+        return Ok(response.map(Either::Right));
+    }
+    let hub = &rooms.hub;
     if web_socket::is_asked_for(&request) {
-        return Ok(match web_socket::upgrade(&hub, stop, request) {
+        let response = match web_socket::upgrade(hub, stop, request) {
             Ok(response) => response,
             Err(failure) => Answer::refusal(&failure, hub.clock().now()).into_response(),
-        });
+        };
+        return Ok(response.map(Either::Left));
     }
     let fault = hub.faults().take();
     if let Some(fault) = &fault {
         hub.journal().record(Event::Fault { name: fault.name() });
     }
     let answer = match fault {
-        None => Some(router::answer(&hub, request).await),
+        None => Some(router::answer(&rooms, request).await),
         Some(Fault::Refuse(code)) => {
             let failure = Failure::new(code, "The request has been refused, as a test asked for.");
             Some(Answer::refusal(&failure, hub.clock().now()))
         }
         Some(Fault::LoseAnswer) => {
-            router::answer(&hub, request).await;
+            router::answer(&rooms, request).await;
             None
         }
         Some(Fault::LoseRequest) => None,
     };
-    let status = answer.as_ref().map_or(0, Answer::status);
-    info!(operation, status, micros = started.elapsed().as_micros(), "request");
-    hub.journal().record(Event::Request {
-        door: Door::Http,
-        operation,
-        status,
-    });
-    answer.map(Answer::into_response).ok_or(ConnectionLost)
+    record(Door::Http, answer.as_ref().map_or(0, Answer::status));
+    let response = answer.map(Answer::into_response).ok_or(ConnectionLost)?;
+    Ok(response.map(Either::Left))
 }
 
 /// The connection ends without an answer, because a fault says so.

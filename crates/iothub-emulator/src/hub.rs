@@ -8,6 +8,7 @@ pub(crate) mod c2d;
 pub(crate) mod clock;
 mod continuation;
 mod edge;
+mod export;
 pub(crate) mod failure;
 pub(crate) mod faults;
 pub(crate) mod grant;
@@ -15,6 +16,7 @@ pub(crate) mod identities;
 mod identity_document;
 pub(crate) mod identity_request;
 pub(crate) mod if_match;
+mod import;
 pub(crate) mod journal;
 mod json_text;
 mod modules;
@@ -28,6 +30,8 @@ pub(crate) mod sas;
 mod statistics;
 pub(crate) mod target;
 pub(crate) mod timestamp;
+pub(crate) mod transfer_request;
+pub(crate) mod transfers;
 pub(crate) mod twin;
 mod twin_document;
 pub(crate) mod twin_request;
@@ -47,6 +51,7 @@ pub(crate) use self::{
     amqp_faults::Break,
     c2d::{Ack, C2dMessage},
     clock::Clock,
+    export::ExportPlace,
     failure::Failure,
     faults::{Fault, Faults},
     grant::{DataAction, Grant, Principal, Rights},
@@ -55,7 +60,7 @@ pub(crate) use self::{
     queue::{Locked, Outcome},
     target::Target,
 };
-use self::{registry::Registry, sas::SasToken};
+use self::{registry::Registry, sas::SasToken, transfers::Transfers};
 
 /// A hub: its registry, queues, clock and journal. Clones are handles to the same hub.
 #[derive(Clone)]
@@ -70,6 +75,7 @@ struct Inner {
     faults: Faults,
     bearer: OnceLock<Box<dyn VerifyBearer>>,
     registry: RwLock<Registry>,
+    transfers: Transfers,
     arrivals: Mutex<HashMap<Target, Arc<Notify>>>,
 }
 
@@ -90,6 +96,7 @@ impl Hub {
             faults: Faults::default(),
             bearer: OnceLock::new(),
             registry: RwLock::default(),
+            transfers: Transfers::default(),
             arrivals: Mutex::default(),
         }))
     }
@@ -171,6 +178,10 @@ impl Hub {
 
     fn registry_mut(&self) -> RwLockWriteGuard<'_, Registry> {
         self.0.registry.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn transfers(&self) -> &Transfers {
+        &self.0.transfers
     }
 
     fn arrivals(&self) -> MutexGuard<'_, HashMap<Target, Arc<Notify>>> {

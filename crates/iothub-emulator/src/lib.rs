@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod amqp;
+mod blob;
 mod device;
 mod emulator;
 mod entra;
@@ -9,7 +10,9 @@ mod hub;
 mod options;
 mod stop;
 mod tls;
+mod transfer;
 
+pub use blob::BlobContainer;
 pub use device::{Device, ReceivedMessage};
 pub use emulator::Emulator;
 pub use entra::{Application, Entra, EntraOptions, Role};

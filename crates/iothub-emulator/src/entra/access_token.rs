@@ -3,7 +3,7 @@ use serde_json::json;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use super::{Entra, application::Application, jwt, jwt::Jwt};
+use super::{Entra, application::Application, jwt, jwt::Jwt, role::Role};
 use crate::hub::{Failure, Grant, Principal, VerifyBearer};
 
 impl Entra {
@@ -30,7 +30,20 @@ impl Entra {
         jwt::sign(&claims, &key)
     }
 
-    fn check(&self, text: &str, now: OffsetDateTime) -> std::result::Result<Grant, &'static str> {
+    /// Whether a token for Azure Storage is one of an app that has a role there.
+    pub(crate) fn verify_for_storage(&self, jwt: &str, now: OffsetDateTime) -> std::result::Result<bool, &'static str> {
+        let (id, _) = self.check(jwt, now, Self::is_storage)?;
+        let app = self.directory().by_object_id(&id);
+        Ok(app.is_some_and(|app| app.has_role(Role::StorageBlobDataContributor)))
+    }
+
+    /// Checks everything about a token, and says whose it is and until when it holds.
+    fn check(
+        &self,
+        text: &str,
+        now: OffsetDateTime,
+        is_audience: impl Fn(&Self, &str) -> bool,
+    ) -> std::result::Result<(String, OffsetDateTime), &'static str> {
         let token = Jwt::parse(text).ok_or("it is not a JSON Web Token")?;
         // Without a key, no token has ever been issued.
         let key = self.key().made().ok_or("it is not signed by a key of the issuer")?;
@@ -41,7 +54,7 @@ impl Entra {
         if token.claim("iss") != Some(&*self.issuer()) {
             return Err("its issuer is not trusted");
         }
-        if !token.audiences().iter().any(|audience| self.is_resource(audience)) {
+        if !token.audiences().iter().any(|audience| is_audience(self, audience)) {
             return Err("its audience is another resource");
         }
         let expires = token.time("exp").ok_or("it has no expiry")?;
@@ -52,25 +65,18 @@ impl Entra {
             return Err("it is not valid yet");
         }
         let id = token.claim("oid").ok_or("it has no object id")?;
-        // Who is unknown by now has no role left.
-        let rights = self
-            .directory()
-            .by_object_id(id)
-            .map(|app| app.rights())
-            .unwrap_or_default();
-        Ok(Grant::new(
-            Principal::App(id.to_owned()),
-            rights,
-            String::new(),
-            expires,
-        ))
+        Ok((id.to_owned(), expires))
     }
 }
 
 impl VerifyBearer for Entra {
     fn verify(&self, jwt: &str, now: OffsetDateTime) -> std::result::Result<Grant, Failure> {
         let refuse = |why| Failure::unauthorized(format!("the bearer token is refused: {why}"));
-        self.check(jwt, now).map_err(refuse)
+        let (id, expires) = self.check(jwt, now, Self::is_hub).map_err(refuse)?;
+        // Who is unknown by now has no role left.
+        let app = self.directory().by_object_id(&id);
+        let rights = app.map(|app| app.rights()).unwrap_or_default();
+        Ok(Grant::new(Principal::App(id), rights, String::new(), expires))
     }
 }
 

@@ -132,6 +132,11 @@ impl Application {
         format!("system:serviceaccount:default:{}", self.name())
     }
 
+    pub(crate) fn has_role(&self, role: Role) -> bool {
+        let roles = self.0.roles.read().unwrap_or_else(PoisonError::into_inner);
+        roles.contains(&role)
+    }
+
     pub(crate) fn rights(&self) -> Rights {
         let roles = self.0.roles.read().unwrap_or_else(PoisonError::into_inner);
         roles

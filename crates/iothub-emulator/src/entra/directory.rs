@@ -9,7 +9,10 @@ use iothub_core::Result;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::application::{Application, Registration};
+use super::{
+    application::{Application, Registration},
+    role::Role,
+};
 use crate::tls::{self, Secrecy};
 
 /// A tenant: who is registered in it.
@@ -56,10 +59,12 @@ impl Directory {
     }
 
     fn new(stored: Stored) -> Self {
+        let managed_identity = Application::new(stored.managed_identity);
+        managed_identity.set_roles(&[Role::DataContributor, Role::StorageBlobDataContributor]);
         Self {
             tenant_id: stored.tenant_id,
             applications: RwLock::new(vec![Application::new(stored.application)]),
-            managed_identity: Application::new(stored.managed_identity),
+            managed_identity,
         }
     }
 
@@ -89,6 +94,10 @@ impl Directory {
         self.all()
             .into_iter()
             .find(|app| app.client_id().eq_ignore_ascii_case(id))
+    }
+
+    pub(crate) fn by_name(&self, name: &str) -> Option<Application> {
+        self.all().into_iter().find(|app| app.name().eq_ignore_ascii_case(name))
     }
 
     /// An app or managed identity.

@@ -1,6 +1,6 @@
 use crate::hub::{DataAction, Rights};
 
-/// A role that Azure has built in for the data of IoT hubs.
+/// A role that Azure has built in for the data of IoT hubs and of storage.
 ///
 /// The management roles `Owner` and `Contributor` carry no data action, so an app that has only those may do nothing here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -14,6 +14,9 @@ pub enum Role {
     RegistryContributor,
     /// IoT Hub Twin Contributor: reads and writes twins.
     TwinContributor,
+    /// Storage Blob Data Contributor: reads, writes and deletes blobs in the emulator's storage account, and nothing at
+    /// the hub. The machine's managed identity has it, with which the hub itself reaches storage.
+    StorageBlobDataContributor,
 }
 
 impl Role {
@@ -24,6 +27,7 @@ impl Role {
             Self::DataReader => &["*/read", "fileUpload/notifications/action"],
             Self::RegistryContributor => &["devices/*"],
             Self::TwinContributor => &["twins/*"],
+            Self::StorageBlobDataContributor => &[],
         }
     }
 

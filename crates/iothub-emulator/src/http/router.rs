@@ -2,23 +2,25 @@ use http::{Method, Request};
 use hyper::body::Incoming;
 use iothub_core::HubErrorCode;
 
-use super::{Answer, call::Call, devices, modules, queries, twins};
+use super::{Answer, Rooms, call::Call, devices, jobs, modules, queries, twins};
 use crate::hub::{Failure, Hub};
 
 /// Reads a request, has the hub do it, and writes the answer.
-pub(crate) async fn answer(hub: &Hub, request: Request<Incoming>) -> Answer {
-    let outcome = match Call::read(hub, request).await {
-        Ok(call) => route(hub, call).await,
+pub(crate) async fn answer(rooms: &Rooms, request: Request<Incoming>) -> Answer {
+    let outcome = match Call::read(&rooms.hub, request).await {
+        Ok(call) => route(rooms, call).await,
         Err(failure) => Err(failure),
     };
-    outcome.unwrap_or_else(|failure| Answer::refusal(&failure, hub.clock().now()))
+    outcome.unwrap_or_else(|failure| Answer::refusal(&failure, rooms.hub.clock().now()))
 }
 
-async fn route(hub: &Hub, call: Call) -> Result<Answer, Failure> {
+async fn route(rooms: &Rooms, call: Call) -> Result<Answer, Failure> {
+    let hub = &rooms.hub;
     let path = call.lower_path();
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     match (&call.method, &path[..]) {
         (&Method::POST, ["devices", "query"]) => queries::run(hub, call).await,
+        (&Method::POST, ["jobs", "create"]) => jobs::create(&rooms.dispatcher, &call).await,
         (method, path) => answer_at_once(hub, &call, method, path),
     }
 }
@@ -41,6 +43,9 @@ fn answer_at_once(hub: &Hub, call: &Call, method: &Method, path: &[&str]) -> Res
         (&Method::DELETE, ["devices", _, "commands"] | ["devices", _, "modules", _, "commands"]) => {
             devices::purge(hub, call)
         }
+        (&Method::GET, ["jobs"]) => jobs::list(hub, call),
+        (&Method::GET, ["jobs", _]) => jobs::get(hub, call),
+        (&Method::DELETE, ["jobs", _]) => jobs::cancel(hub, call),
         (&Method::GET, ["statistics", "devices"]) => hub.device_statistics(&call.grant).map(Answer::json),
         (&Method::GET, ["statistics", "service"]) => hub.service_statistics(&call.grant).map(Answer::json),
         (method, path) => Err(unknown(method, path)),

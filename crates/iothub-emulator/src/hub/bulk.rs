@@ -41,9 +41,20 @@ struct ItemError {
     error_status: String,
 }
 
+/// One change of the registry, read from its JSON.
+#[derive(Debug)]
+pub(super) struct Item<'a> {
+    raw: &'a str,
+    pub(super) members: Members<'a>,
+    pub(super) target: Target,
+    pub(super) mode: Mode,
+    /// Whether it happens only if the tag fits.
+    pub(super) if_match: bool,
+}
+
 /// What an item asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mode {
+pub(super) enum Mode {
     Create,
     CreateOrUpdate,
     Update,
@@ -70,17 +81,18 @@ impl Hub {
             .map_err(|error: serde_json::Error| Failure::new(HubErrorCode::IotHubFormatError, error.to_string()))?;
         let mut ids = HashSet::new();
         for (_, item) in &items {
-            if let Some(id) = item.get("id").and_then(Value::as_str) {
-                if !ids.insert(id) {
-                    let text = format!("device {id} is in the call more than once");
-                    return Err(Failure::new(HubErrorCode::DeviceDefinedMultipleTimes, text));
-                }
+            if let Some(id) = item.get("id").and_then(Value::as_str)
+                && !ids.insert(id)
+            {
+                let text = format!("device {id} is in the call more than once");
+                return Err(Failure::new(HubErrorCode::DeviceDefinedMultipleTimes, text));
             }
         }
         let errors: Vec<ItemError> = items
             .iter()
             .filter_map(|(raw, item)| {
-                let failure = self.bulk_item(grant, raw.get(), item).err()?;
+                let outcome = Item::parse(raw.get(), item).and_then(|item| self.bulk_item(grant, &item));
+                let failure = outcome.err()?;
                 let text = |name: &str| item.get(name).and_then(Value::as_str).map(str::to_owned);
                 Some(ItemError {
                     device_id: text("id").unwrap_or_default(),
@@ -99,40 +111,37 @@ impl Hub {
         Ok(BulkResult { is_successful, json })
     }
 
-    fn bulk_item(&self, grant: &Grant, raw: &str, item: &Value) -> Result<(), Failure> {
-        let item = item
-            .as_object()
-            .ok_or_else(|| Failure::new(HubErrorCode::IotHubFormatError, "an item is not a JSON object"))?;
-        let item = Members(item);
-        let id = item.text("id")?.ok_or_else(|| Failure::argument("an item has no id"))?;
-        let target = Target::parse(id, item.text("moduleId")?)?;
-        let (mode, if_match) = mode(item.text("importMode")?)?;
-        let condition = |tag: &str| match (if_match, item.text(tag)?) {
-            (false, _) => Ok(IfMatch::Any),
-            (true, Some(tag)) => Ok(IfMatch::Tag {
-                tag: tag.trim_matches('"').to_owned(),
-                quoted: true,
-            }),
-            (true, None) => Err(Failure::argument(format!("a conditional change needs {tag}"))),
-        };
-        match mode {
+    /// Carries out one change, as bulk calls and import jobs have them.
+    pub(super) fn bulk_item(&self, grant: &Grant, item: &Item<'_>) -> Result<(), Failure> {
+        let (target, members) = (&item.target, item.members);
+        match item.mode {
             Mode::UpdateTwin => {
-                let condition = condition("twinETag")?;
-                let request = TwinRequest::parse(raw.as_bytes())?;
+                let condition = item.condition("twinETag")?;
+                let request = TwinRequest::parse(item.raw.as_bytes())?;
                 // Whoever may write identities in bulk may write twins along with them.
-                self.write_twin(&Grant::unlimited(), &target, condition, &request, Write::Merge)?;
+                self.write_twin(&Grant::unlimited(), target, condition, &request, Write::Merge)?;
                 Ok(())
             }
-            Mode::Delete => match &target {
-                Target::Device(id) => self.delete_device(grant, id.as_str(), &condition("eTag")?),
-                Target::Module(id) => self.delete_module(grant, id, &condition("eTag")?),
+            Mode::Delete => match target {
+                Target::Device(id) => self.delete_device(grant, id.as_str(), &item.condition("eTag")?),
+                Target::Module(id) => self.delete_module(grant, id, &item.condition("eTag")?),
             },
-            Mode::Update => self.put(grant, &target, item, &condition("eTag")?),
-            Mode::CreateOrUpdate if self.registry().identity(&target).is_ok() => {
-                self.put(grant, &target, item, &condition("eTag")?)
-            }
-            Mode::Create | Mode::CreateOrUpdate => self.create_with_twin(grant, &target, item, raw),
+            Mode::Update => self.put(grant, target, members, &item.condition("eTag")?),
+            Mode::CreateOrUpdate if self.registry().identity(target).is_ok() => self.update_with_twin(grant, item),
+            Mode::Create | Mode::CreateOrUpdate => self.create_with_twin(grant, target, members, item.raw),
         }
+    }
+
+    /// The twin that comes along has a tag of its own, which counts if it is given.
+    fn update_with_twin(&self, grant: &Grant, item: &Item<'_>) -> Result<(), Failure> {
+        let twin = TwinRequest::parse(item.raw.as_bytes())?;
+        self.put(grant, &item.target, item.members, &item.condition("eTag")?)?;
+        if twin.tags.is_nothing() && twin.desired.is_nothing() {
+            return Ok(());
+        }
+        let condition = item.members.text("twinETag")?.map_or(IfMatch::Any, tag);
+        self.write_twin(&Grant::unlimited(), &item.target, condition, &twin, Write::Merge)?;
+        Ok(())
     }
 
     /// Nothing is created if the twin that comes along cannot be.
@@ -173,6 +182,44 @@ impl Hub {
     ) -> Result<(), Failure> {
         let request = ModuleRequest::read(item)?;
         self.put_module(grant, id, condition, request).map(drop)
+    }
+}
+
+impl<'a> Item<'a> {
+    /// `raw` is the text of `value`.
+    pub(super) fn parse(raw: &'a str, value: &'a Value) -> Result<Self, Failure> {
+        let members = value
+            .as_object()
+            .ok_or_else(|| Failure::new(HubErrorCode::IotHubFormatError, "an item is not a JSON object"))?;
+        let members = Members(members);
+        let id = members
+            .text("id")?
+            .ok_or_else(|| Failure::argument("an item has no id"))?;
+        let target = Target::parse(id, members.text("moduleId")?)?;
+        let (mode, if_match) = mode(members.text("importMode")?)?;
+        Ok(Self {
+            raw,
+            members,
+            target,
+            mode,
+            if_match,
+        })
+    }
+
+    /// The condition of the mode, with the tag of this name.
+    fn condition(&self, name: &str) -> Result<IfMatch, Failure> {
+        match (self.if_match, self.members.text(name)?) {
+            (false, _) => Ok(IfMatch::Any),
+            (true, Some(text)) => Ok(tag(text)),
+            (true, None) => Err(Failure::argument(format!("a conditional change needs {name}"))),
+        }
+    }
+}
+
+fn tag(text: &str) -> IfMatch {
+    IfMatch::Tag {
+        tag: text.trim_matches('"').to_owned(),
+        quoted: true,
     }
 }
 

@@ -5,6 +5,7 @@ use std::{
 };
 
 use iothub_core::HubErrorCode;
+use tokio::sync::watch;
 
 use super::amqp_faults::AmqpFaults;
 
@@ -14,6 +15,7 @@ use super::amqp_faults::AmqpFaults;
 #[derive(Clone, Default)]
 pub struct Faults {
     next: Arc<Mutex<VecDeque<Fault>>>,
+    transfers_are_held: Arc<watch::Sender<bool>>,
     amqp: AmqpFaults,
 }
 
@@ -49,6 +51,16 @@ impl Faults {
         self.add(&Fault::LoseRequest, count);
     }
 
+    /// Lets import and export jobs stay enqueued until [`release_transfers`](Self::release_transfers).
+    pub fn hold_transfers(&self) {
+        self.transfers_are_held.send_replace(true);
+    }
+
+    /// Lets import and export jobs run again.
+    pub fn release_transfers(&self) {
+        self.transfers_are_held.send_replace(false);
+    }
+
     /// What shall go wrong on AMQP connections alone.
     pub fn amqp(&self) -> &AmqpFaults {
         &self.amqp
@@ -57,7 +69,15 @@ impl Faults {
     /// Forgets what has not happened yet.
     pub fn clear(&self) {
         self.lock().clear();
+        self.release_transfers();
         self.amqp.clear();
+    }
+
+    /// Returns when no import or export job is to be held.
+    pub(crate) async fn transfers_released(&self) {
+        let mut held = self.transfers_are_held.subscribe();
+        // The sender lives as long as `self` does, so that this cannot fail.
+        let _ = held.wait_for(|held| !held).await;
     }
 
     pub(crate) fn take(&self) -> Option<Fault> {

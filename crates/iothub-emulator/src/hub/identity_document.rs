@@ -116,7 +116,7 @@ impl<'a> ModuleDocument<'a> {
 }
 
 impl<'a> AuthenticationDocument<'a> {
-    fn new(authentication: &'a Authentication) -> Self {
+    pub(crate) fn new(authentication: &'a Authentication) -> Self {
         let [primary_key, secondary_key] = match authentication {
             Authentication::Sas(keys) => keys.each_ref().map(Key::to_base64).map(Some),
             _ => [None, None],

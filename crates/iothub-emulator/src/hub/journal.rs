@@ -67,7 +67,7 @@ pub enum Event {
     Executed {
         /// What was done.
         operation: Operation,
-        /// To what: the id of a device, `device/module`, or the id of a configuration.
+        /// To what: the id of a device, `device/module`, or the id of a configuration or job.
         on: String,
     },
     /// A cloud-to-device message was accepted.
@@ -125,6 +125,10 @@ pub enum Operation {
     Delete,
     /// Tags or desired properties were written.
     UpdateTwin,
+    /// An import job was started.
+    Import,
+    /// An export job was started.
+    Export,
 }
 
 /// Where requests come in.
@@ -139,6 +143,8 @@ pub enum Door {
     AmqpWebSocket,
     /// The token endpoint.
     Entra,
+    /// The storage account.
+    Blob,
 }
 
 impl Journal {

@@ -49,9 +49,18 @@ struct Thumbprints<'a> {
 }
 
 #[derive(Serialize)]
-struct Properties {
+pub(crate) struct Properties {
     desired: Box<RawValue>,
     reported: Box<RawValue>,
+}
+
+impl Properties {
+    pub(crate) fn of(twin: &Twin) -> Result<Self, Failure> {
+        Ok(Self {
+            desired: RawValue::from_string(twin.desired.document(true)).map_err(broken)?,
+            reported: RawValue::from_string(twin.reported.document(false)).map_err(broken)?,
+        })
+    }
 }
 
 /// The twin of a device, or of a module on it.
@@ -82,10 +91,7 @@ pub(crate) fn twin_document(
         model_id: "",
         version: twin.version(),
         tags: serde_json::from_str(&twin.tags).map_err(broken)?,
-        properties: Properties {
-            desired: RawValue::from_string(twin.desired.document(true)).map_err(broken)?,
-            reported: RawValue::from_string(twin.reported.document(false)).map_err(broken)?,
-        },
+        properties: Properties::of(twin)?,
         capabilities: Capabilities { iot_edge: device.edge },
         device_scope: device.shown_scope(),
         parent_scopes: &device.parents,
@@ -96,6 +102,6 @@ pub(crate) fn twin_document(
     })
 }
 
-fn broken(error: serde_json::Error) -> Failure {
+pub(crate) fn broken(error: serde_json::Error) -> Failure {
     Failure::new(HubErrorCode::ServerError, format!("a twin is not JSON: {error}"))
 }

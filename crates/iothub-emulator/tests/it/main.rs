@@ -3,6 +3,7 @@
 
 mod amqp;
 mod binary;
+mod blobs;
 mod bulk;
 mod client;
 mod entra;
@@ -11,5 +12,6 @@ mod faults;
 mod identities;
 mod modules;
 mod queries;
+mod transfers;
 mod twins;
 mod web_socket;

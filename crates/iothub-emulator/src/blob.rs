@@ -1,0 +1,26 @@
+//! Blob storage: a small storage account behind the HTTPS door, and a client for any account.
+
+mod account;
+mod authorization;
+mod block_list;
+mod client;
+mod condition;
+mod container;
+mod contents;
+pub(crate) mod door;
+mod listing;
+mod operation;
+mod public;
+mod reader;
+mod refusal;
+mod sas;
+mod writer;
+
+pub use self::public::BlobContainer;
+pub(crate) use self::{
+    account::Account,
+    client::{Access, BlobClient, Container, StorageError},
+    contents::Contents,
+    reader::Lines,
+    writer::BlobWriter,
+};
