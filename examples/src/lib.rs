@@ -1,7 +1,9 @@
 //! What the examples share: a hub to try things on, and a way to say what went wrong.
 
+mod container;
 mod failure;
 mod stage;
 
+pub use container::Container;
 pub use failure::Failure;
 pub use stage::Stage;

@@ -11,6 +11,8 @@ use iothub_transport_amqp::{AmqpOptions, Carrier, Fe2o3Transport};
 use iothub_transport_http::{HyperOptions, HyperTransport};
 use tempfile::TempDir;
 
+use crate::Container;
+
 /// A hub, and what reaches it: a real one, or the emulator in this process.
 ///
 /// The two differ in the host, in the root of trust and in where settings come from, and in nothing else.
@@ -98,6 +100,15 @@ impl Stage {
             ..Default::default()
         };
         RegistryClient::new(self.host.clone(), self.credential.clone(), Some(options))
+    }
+
+    /// A blob container for jobs: `IOTHUB_CONTAINER_URI` with its signature for a real hub, one of the emulator's else.
+    pub fn container(&self) -> Result<Container> {
+        let signed = match &self.emulator {
+            Some(emulator) => emulator.blob_container("examples")?.sas_uri(),
+            None => self.setting("IOTHUB_CONTAINER_URI")?,
+        };
+        Container::new(&signed, self.client_options())
     }
 
     /// The environment that credentials read.
