@@ -5,6 +5,7 @@ mod call;
 mod devices;
 mod envelope;
 mod jobs;
+mod keys;
 mod modules;
 mod queries;
 mod router;

@@ -19,6 +19,7 @@ pub(crate) mod if_match;
 mod import;
 pub(crate) mod journal;
 mod json_text;
+mod key_renewal;
 mod modules;
 pub(crate) mod policy;
 mod property_tree;

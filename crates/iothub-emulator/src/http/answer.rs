@@ -45,12 +45,11 @@ impl Answer {
         Self::error(failure, body)
     }
 
-    /// 400 for a bulk call of which something failed. One client looks for the code in a header of its own.
-    pub(crate) fn partial_failure(json: Vec<u8>) -> Self {
-        let name = HubErrorCode::BulkRegistryOperationFailure;
-        Self::new(StatusCode::BAD_REQUEST, json)
-            .with(ERROR_CODE, name.as_str())
-            .with(BULK_ERROR_CODE, name.as_str())
+    /// For a call of many parts of which something failed. One client looks for the code in a header of its own.
+    pub(crate) fn partial_failure(status: StatusCode, code: &HubErrorCode, json: Vec<u8>) -> Self {
+        Self::new(status, json)
+            .with(ERROR_CODE, code.as_str())
+            .with(BULK_ERROR_CODE, code.as_str())
     }
 
     pub(crate) fn status(&self) -> u16 {

@@ -1,3 +1,5 @@
+use http::StatusCode;
+use iothub_core::HubErrorCode;
 use serde_json::json;
 
 use super::{answer::Answer, call::Call};
@@ -13,7 +15,10 @@ pub(crate) fn bulk(hub: &Hub, call: &Call) -> Result<Answer, Failure> {
     let result = hub.bulk(&call.grant, &call.body)?;
     Ok(match result.is_successful {
         true => Answer::json(result.json),
-        false => Answer::partial_failure(result.json),
+        false => {
+            let code = HubErrorCode::BulkRegistryOperationFailure;
+            Answer::partial_failure(StatusCode::BAD_REQUEST, &code, result.json)
+        }
     })
 }
 

@@ -2,7 +2,7 @@ use http::{Method, Request};
 use hyper::body::Incoming;
 use iothub_core::HubErrorCode;
 
-use super::{Answer, Rooms, call::Call, devices, jobs, modules, queries, twins};
+use super::{Answer, Rooms, call::Call, devices, jobs, keys, modules, queries, twins};
 use crate::hub::{Failure, Hub};
 
 /// Reads a request, has the hub do it, and writes the answer.
@@ -30,6 +30,7 @@ fn answer_at_once(hub: &Hub, call: &Call, method: &Method, path: &[&str]) -> Res
     match (method, path) {
         (&Method::GET, ["devices"]) => devices::list(hub, call),
         (&Method::POST, ["devices"]) => devices::bulk(hub, call),
+        (&Method::POST, ["devices", "keys", "regenerate"]) => keys::regenerate(hub, call),
         (&Method::GET, ["devices", _]) => devices::get(hub, call),
         (&Method::PUT, ["devices", _]) => devices::put(hub, call),
         (&Method::DELETE, ["devices", _]) => devices::delete(hub, call),

@@ -75,8 +75,11 @@ impl Client {
     }
 
     pub(crate) async fn call(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
-        let separator = if path.contains('?') { '&' } else { '?' };
-        let path = format!("{path}{separator}api-version=2021-04-12");
+        let path = match path {
+            versioned if versioned.contains("api-version=") => path.to_owned(),
+            path if path.contains('?') => format!("{path}&api-version=2021-04-12"),
+            path => format!("{path}?api-version=2021-04-12"),
+        };
         let token = self.token.clone();
         let mut all = vec![("authorization", token.as_str())];
         all.extend_from_slice(headers);

@@ -10,6 +10,7 @@ mod entra;
 mod errors;
 mod faults;
 mod identities;
+mod keys;
 mod modules;
 mod queries;
 mod transfers;
