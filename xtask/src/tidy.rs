@@ -14,7 +14,7 @@ use crate::cargo::{cargo, root};
 const EDGES: &[(&str, &[&str])] = &[
     ("iothub-core", &[]),
     ("iothub-transport-http", &[]),
-    ("iothub-transport-amqp", &["iothub-core"]),
+    ("iothub-transport-amqp", &["iothub-core", "iothub-transport-http"]),
     ("iothub-auth", &["iothub-core", "iothub-transport-http"]),
     (
         "iothub-registry",

@@ -3,19 +3,15 @@
 mod attach_watch;
 mod byte_stream;
 mod connection;
-mod dial;
 mod end;
 mod fault;
 mod frames;
 mod message;
 mod options;
 mod outbox;
-mod proxy;
 mod receiver;
 mod sender;
-mod tls;
 mod transport;
-mod tunnel;
 mod value;
 mod web_socket;
 mod wire;
@@ -23,6 +19,6 @@ mod wire;
 mod wire_samples;
 mod within;
 
-pub use options::{AmqpOptions, Carrier, TlsVersion};
-pub use proxy::Proxy;
+pub use iothub_transport_http::{Proxy, TlsVersion};
+pub use options::{AmqpOptions, Carrier};
 pub use transport::Fe2o3Transport;

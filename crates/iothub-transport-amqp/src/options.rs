@@ -2,8 +2,7 @@ use std::time::Duration;
 
 use azure_core::{Error, Result, error::ErrorKind};
 use bytes::Bytes;
-
-use crate::Proxy;
+use iothub_transport_http::{Proxy, TlsVersion, dial::DialOptions};
 
 /// Options for [`Fe2o3Transport::new`](crate::Fe2o3Transport::new).
 ///
@@ -76,6 +75,21 @@ impl AmqpOptions {
         }
         Ok(())
     }
+
+    pub(crate) fn dial(&self) -> DialOptions {
+        DialOptions {
+            extra_roots: self.extra_roots.clone(),
+            platform_roots: self.platform_roots,
+            min_tls: self.min_tls,
+            proxy: match self.carrier {
+                Carrier::Tls => Proxy::Direct,
+                Carrier::WebSocket => self.proxy.clone(),
+            },
+            connect_timeout: self.connect_timeout,
+            tls_timeout: self.tls_timeout,
+            dead_peer_timeout: self.dead_peer_timeout,
+        }
+    }
 }
 
 impl Default for AmqpOptions {
@@ -111,17 +125,6 @@ pub enum Carrier {
     /// let nothing else out, through a proxy if need be.
     #[doc(alias = "TransportType.Amqp_WebSocket_Only")]
     WebSocket,
-}
-
-/// A version of TLS. Older ones than 1.2 are never spoken.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum TlsVersion {
-    /// TLS 1.2, RFC 5246.
-    #[default]
-    Tls12,
-    /// TLS 1.3, RFC 8446.
-    Tls13,
 }
 
 /// AMQP 1.0, part 2.7.1: MIN-MAX-FRAME-SIZE.

@@ -1,18 +1,18 @@
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
-use azure_core::{Error, Result, error::ErrorKind};
+use azure_core::Result;
 use fe2o3_amqp::Connection;
-use hyper_util::client::proxy::matcher::Intercept;
 use iothub_core::{
     HubHost,
     amqp::{AmqpConnection, AmqpTransport},
 };
+use iothub_transport_http::dial::Dialer;
 use uuid::Uuid;
 
 use crate::{
-    AmqpOptions, Carrier, attach_watch::AttachWatch, byte_stream::ByteStream, connection::Fe2o3Connection, dial::dial,
-    fault, proxy::ProxyRules, tls::Tls, tunnel, web_socket::WebSocket, wire::Wire, within::within,
+    AmqpOptions, Carrier, attach_watch::AttachWatch, byte_stream::ByteStream, connection::Fe2o3Connection, fault,
+    web_socket::WebSocket, wire::Wire, within::within,
 };
 
 /// AMQP 1.0 by fe2o3-amqp, over TLS or a WebSocket.
@@ -40,8 +40,7 @@ pub struct Fe2o3Transport {
 
 struct Shared {
     options: Arc<AmqpOptions>,
-    tls: Tls,
-    proxy: ProxyRules,
+    dialer: Dialer,
 }
 
 impl Fe2o3Transport {
@@ -54,8 +53,7 @@ impl Fe2o3Transport {
     pub fn new(options: AmqpOptions) -> Result<Self> {
         options.check()?;
         let shared = Shared {
-            tls: Tls::new(&options)?,
-            proxy: ProxyRules::new(&options.proxy)?,
+            dialer: Dialer::new(&options.dial())?,
             options: Arc::new(options),
         };
         Ok(Self {
@@ -67,55 +65,20 @@ impl Fe2o3Transport {
 #[async_trait]
 impl AmqpTransport for Fe2o3Transport {
     async fn connect(&self, host: &HubHost) -> Result<Box<dyn AmqpConnection>> {
-        let stream = match self.shared.options.carrier {
-            Carrier::Tls => self.shared.over_tls(host).await?,
-            Carrier::WebSocket => self.shared.over_web_socket(host).await?,
-        };
-        Ok(Box::new(self.shared.open(host, stream).await?))
+        Ok(Box::new(self.shared.connect(host).await?))
     }
 }
 
 impl Shared {
-    async fn over_tls(&self, hub: &HubHost) -> Result<Box<dyn ByteStream>> {
-        let tcp = dial(hub.name(), hub.amqps_port(), &self.options).await?;
-        self.tls.handshake(hub.name(), Box::new(tcp)).await
-    }
-
-    async fn over_web_socket(&self, hub: &HubHost) -> Result<Box<dyn ByteStream>> {
-        let authority = format!("{}:{}", hub.name(), hub.https_port());
-        let address: http::Uri = format!("https://{authority}/")
-            .parse()
-            .map_err(|error| Error::with_error(ErrorKind::Other, error, format!("{hub} has no address")))?;
-        let tcp = match self.proxy.intercept(&address) {
-            Some(proxy) => self.tunnel(&proxy, &authority).await?,
-            None => Box::new(dial(hub.name(), hub.https_port(), &self.options).await?),
+    async fn connect(&self, hub: &HubHost) -> Result<Fe2o3Connection> {
+        let stream: Box<dyn ByteStream> = match self.options.carrier {
+            Carrier::Tls => Box::new(self.dialer.connect(hub.name(), hub.amqps_port()).await?),
+            Carrier::WebSocket => {
+                let tls = self.dialer.connect(hub.name(), hub.https_port()).await?;
+                Box::new(WebSocket::upgrade(tls, hub, self.options.open_timeout).await?)
+            }
         };
-        let tls = self.tls.handshake(hub.name(), tcp).await?;
-        Ok(Box::new(WebSocket::upgrade(tls, hub, self.options.open_timeout).await?))
-    }
-
-    async fn tunnel(&self, proxy: &Intercept, authority: &str) -> Result<Box<dyn ByteStream>> {
-        let is_tls = proxy.uri().scheme_str() == Some("https");
-        let host = proxy.uri().host().unwrap_or_default();
-        let host = host
-            .strip_prefix('[')
-            .and_then(|host| host.strip_suffix(']'))
-            .unwrap_or(host);
-        let port = proxy.uri().port_u16().unwrap_or(if is_tls { 443 } else { 80 });
-        let tcp = Box::new(dial(host, port, &self.options).await?);
-        let mut hop: Box<dyn ByteStream> = match is_tls {
-            true => self.tls.handshake(host, tcp).await?,
-            false => tcp,
-        };
-        let name = format!("{host}:{port}");
-        let asking = tunnel::connect(&mut hop, &name, authority, proxy.basic_auth());
-        within(
-            self.options.connect_timeout,
-            || format!("the answer of the proxy {name}"),
-            asking,
-        )
-        .await??;
-        Ok(hop)
+        self.open(hub, stream).await
     }
 
     async fn open(&self, hub: &HubHost, stream: Box<dyn ByteStream>) -> Result<Fe2o3Connection> {

@@ -10,6 +10,7 @@ use bytes::{Buf, Bytes};
 use futures::{Sink, Stream};
 use http::{HeaderValue, Request, StatusCode, header};
 use iothub_core::HubHost;
+use iothub_transport_http::dial;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::{
     WebSocketStream, client_async_with_config,
@@ -19,18 +20,18 @@ use tokio_tungstenite::{
     },
 };
 
-use crate::{byte_stream::ByteStream, within::within};
+use crate::within::within;
 
 /// AMQP's bytes in the binary frames of a WebSocket. A frame is a piece of the stream, not an AMQP frame.
 #[derive(Debug)]
 pub(crate) struct WebSocket {
-    socket: WebSocketStream<Box<dyn ByteStream>>,
+    socket: WebSocketStream<dial::Stream>,
     unread: Bytes,
 }
 
 impl WebSocket {
     /// Upgrades a connection that TLS has already verified.
-    pub(crate) async fn upgrade(stream: Box<dyn ByteStream>, hub: &HubHost, limit: Duration) -> Result<Self> {
+    pub(crate) async fn upgrade(stream: dial::Stream, hub: &HubHost, limit: Duration) -> Result<Self> {
         let upgrading = client_async_with_config(request(hub)?, stream, Some(config()));
         let (socket, _) = within(limit, || format!("the upgrade to a WebSocket by {hub}"), upgrading)
             .await?

@@ -82,7 +82,7 @@ impl HyperTransport {
             .http2_max_header_list_size(u32::try_from(head_bytes).unwrap_or(u32::MAX))
             .http2_keep_alive_interval(options.dead_peer_timeout / 2)
             .http2_keep_alive_timeout(options.dead_peer_timeout / 2)
-            .build(Connector::new(&options)?);
+            .build(Connector::new(&options.dial())?);
         Ok(Self {
             client,
             plain_http: Arc::new(PlainHttp::new(options.plain_http_hosts.as_deref())),

@@ -2,16 +2,14 @@
 #![doc = include_str!("../README.md")]
 
 mod connector;
+pub mod dial;
 mod fault;
 mod hyper_transport;
 mod options;
 mod plain_http;
-mod proxy;
 mod request;
 mod response;
-mod tls;
-mod tunnel;
 
+pub use dial::{Proxy, TlsVersion};
 pub use hyper_transport::HyperTransport;
-pub use options::{HyperOptions, TlsVersion};
-pub use proxy::Proxy;
+pub use options::HyperOptions;

@@ -3,7 +3,7 @@ use std::time::Duration;
 use azure_core::{Error, Result, error::ErrorKind};
 use bytes::Bytes;
 
-use crate::Proxy;
+use crate::{Proxy, TlsVersion, dial::DialOptions};
 
 /// Options for [`HyperTransport::new`](crate::HyperTransport::new).
 ///
@@ -28,7 +28,7 @@ pub struct HyperOptions {
     pub platform_roots: bool,
     /// The lowest TLS version that is spoken, 1.2 unless set.
     pub min_tls: TlsVersion,
-    /// How to get through a proxy; what the environment says unless set.
+    /// How to get through a proxy; what the environment says unless set. Plain HTTP never goes through one.
     pub proxy: Proxy,
     /// Hosts besides loopback and 169.254.169.254 that may be spoken to in plain HTTP, as `host` or `host:port`.
     /// `None` takes the hosts of `IDENTITY_ENDPOINT` and `MSI_ENDPOINT`: App Service gives its managed identities at
@@ -74,6 +74,18 @@ impl HyperOptions {
         }
         Ok(())
     }
+
+    pub(crate) fn dial(&self) -> DialOptions {
+        DialOptions {
+            extra_roots: self.extra_roots.clone(),
+            platform_roots: self.platform_roots,
+            min_tls: self.min_tls,
+            proxy: self.proxy.clone(),
+            connect_timeout: self.connect_timeout,
+            tls_timeout: self.tls_timeout,
+            dead_peer_timeout: self.dead_peer_timeout,
+        }
+    }
 }
 
 impl Default for HyperOptions {
@@ -95,17 +107,6 @@ impl Default for HyperOptions {
             dead_peer_timeout: Duration::from_secs(30),
         }
     }
-}
-
-/// A version of TLS. Older ones than 1.2 are never spoken.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum TlsVersion {
-    /// TLS 1.2, RFC 5246.
-    #[default]
-    Tls12,
-    /// TLS 1.3, RFC 8446.
-    Tls13,
 }
 
 /// hyper's own lower bound for the buffer of a head.

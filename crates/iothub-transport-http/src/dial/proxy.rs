@@ -1,9 +1,11 @@
-use std::{fmt, net::IpAddr};
+use std::fmt;
 
 use azure_core::{Error, Result, error::ErrorKind, http::Url};
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 
-/// How a WebSocket gets through a proxy. It is asked to `CONNECT`, so it sees the host and nothing else.
+use crate::plain_http::is_loopback;
+
+/// How connections over TLS get through a proxy. It is asked to `CONNECT`, so it sees the host and nothing else.
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub enum Proxy {
@@ -41,13 +43,13 @@ impl fmt::Debug for Proxy {
 
 /// [`Proxy`] with its addresses parsed.
 #[derive(Debug)]
-pub(crate) struct ProxyRules {
+pub(super) struct ProxyRules {
     matcher: Option<Matcher>,
     loopback_too: bool,
 }
 
 impl ProxyRules {
-    pub(crate) fn new(proxy: &Proxy) -> Result<Self> {
+    pub(super) fn new(proxy: &Proxy) -> Result<Self> {
         match proxy {
             Proxy::Environment => Self::from_environment(|name| std::env::var(name).ok()),
             Proxy::Direct => Ok(Self {
@@ -77,7 +79,7 @@ impl ProxyRules {
     }
 
     /// The proxy through which the `https` address `to` is reached, if there is one.
-    pub(crate) fn intercept(&self, to: &http::Uri) -> Option<Intercept> {
+    pub(super) fn intercept(&self, to: &http::Uri) -> Option<Intercept> {
         let matcher = self.matcher.as_ref()?;
         if !self.loopback_too && is_loopback(to.host()?) {
             return None;
@@ -87,7 +89,7 @@ impl ProxyRules {
 }
 
 fn matcher(name: &str, value: &str, except: &str) -> Result<Matcher> {
-    // The builder passes over an address it cannot use, and the connection would then be made without the proxy.
+    // The builder passes over an address it cannot use, and a request would then go out without the proxy.
     let any = http::Uri::from_static("https://proxied.invalid/");
     let usable = Matcher::builder()
         .https(value)
@@ -102,14 +104,6 @@ fn matcher(name: &str, value: &str, except: &str) -> Result<Matcher> {
         }));
     }
     Ok(Matcher::builder().https(value).no(except).build())
-}
-
-/// Whether `host` is this machine, whatever a resolver says: the name `localhost` (RFC 6761) or a loopback address.
-fn is_loopback(host: &str) -> bool {
-    match host.parse::<IpAddr>() {
-        Ok(address) => address.is_loopback(),
-        Err(_) => host.eq_ignore_ascii_case("localhost"),
-    }
 }
 
 #[cfg(test)]
@@ -136,6 +130,7 @@ mod tests {
         assert_eq!(proxy_for("https://eu.hub.example/", &both), None);
         assert_eq!(proxy_for("https://10.1.2.3/", &both), None);
         assert_eq!(proxy_for("https://localhost:8443/", &both), None);
+        assert_eq!(proxy_for("http://169.254.169.254/", &both), None);
         assert_eq!(proxy_for("https://hub.example/", &[]), None);
         assert_eq!(proxy_for("https://hub.example/", &[("HTTPS_PROXY", "")]), None);
         let all = [("all_proxy", "proxy:8080")];

@@ -1,30 +1,39 @@
 use std::{collections::VecDeque, io, net::SocketAddr, time::Duration};
 
-use azure_core::{Error, Result, error::ErrorKind};
 use futures::{StreamExt, stream::FuturesUnordered};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
-use crate::{AmqpOptions, within::within};
-
 /// Finds `host` and connects to the first of its addresses that answers.
-pub(crate) async fn dial(host: &str, port: u16, options: &AmqpOptions) -> Result<TcpStream> {
-    let dialing = async {
-        let addresses = tokio::net::lookup_host((host, port)).await?;
-        race(by_turns(addresses.collect())).await
-    };
-    let stream = within(
-        options.connect_timeout,
-        || format!("connecting to {host}:{port}"),
-        dialing,
-    )
-    .await?
-    .map_err(|error| {
-        let message = format!("cannot connect to {host}:{port}: {error}");
-        Error::with_error(ErrorKind::Connection, error, message)
-    })?;
-    tune(&stream, options.dead_peer_timeout);
-    Ok(stream)
+pub(super) async fn dial(host: &str, port: u16) -> io::Result<TcpStream> {
+    let addresses = tokio::net::lookup_host((host, port)).await?;
+    race(by_turns(addresses.collect())).await
+}
+
+/// Has a dead peer noticed, and small writes sent at once. The connection works without either, so a system that refuses
+/// an option is no error.
+pub(super) fn tune(stream: &TcpStream, dead_peer: Duration) {
+    let socket = SockRef::from(stream);
+    let keepalive = TcpKeepalive::new().with_time(dead_peer / 2);
+    #[cfg(not(any(target_os = "openbsd", target_os = "haiku", target_os = "redox")))]
+    let keepalive = keepalive.with_interval(dead_peer / 6);
+    #[cfg(any(
+        target_os = "android",
+        target_os = "ios",
+        target_os = "linux",
+        target_os = "macos",
+        windows
+    ))]
+    let keepalive = keepalive.with_retries(3);
+    let set = [
+        stream.set_nodelay(true),
+        socket.set_tcp_keepalive(&keepalive),
+        #[cfg(any(target_os = "android", target_os = "linux"))]
+        socket.set_tcp_user_timeout(Some(dead_peer)),
+    ];
+    for error in set.into_iter().filter_map(io::Result::err) {
+        tracing::debug!(%error, "a TCP option is not available");
+    }
 }
 
 /// Tries the addresses one after the other, each with a head start, and keeps the first that connects.
@@ -66,23 +75,6 @@ fn by_turns(addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
             return mixed;
         }
         mixed.extend(pair.into_iter().flatten());
-    }
-}
-
-/// The connection works without any of these, so a system that refuses one is no error.
-fn tune(stream: &TcpStream, dead_peer: Duration) {
-    let socket = SockRef::from(stream);
-    let keepalive = TcpKeepalive::new().with_time(dead_peer / 2);
-    #[cfg(not(any(target_os = "openbsd", target_os = "haiku", target_os = "redox")))]
-    let keepalive = keepalive.with_interval(dead_peer / 6);
-    let set = [
-        stream.set_nodelay(true),
-        socket.set_tcp_keepalive(&keepalive),
-        #[cfg(any(target_os = "android", target_os = "linux"))]
-        socket.set_tcp_user_timeout(Some(dead_peer)),
-    ];
-    for error in set.into_iter().filter_map(io::Result::err) {
-        tracing::debug!(%error, "a TCP option is not available");
     }
 }
 

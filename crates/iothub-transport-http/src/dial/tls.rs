@@ -4,10 +4,21 @@ use azure_core::{Error, Result, error::ErrorKind};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion, crypto::CryptoProvider, version};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 
-use crate::{HyperOptions, TlsVersion};
+use super::DialOptions;
+
+/// A version of TLS. Older ones than 1.2 are never spoken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TlsVersion {
+    /// TLS 1.2, RFC 5246.
+    #[default]
+    Tls12,
+    /// TLS 1.3, RFC 8446.
+    Tls13,
+}
 
 /// The TLS side of every connection: roots and versions.
-pub(crate) fn client_config(options: &HyperOptions) -> Result<ClientConfig> {
+pub(super) fn client_config(options: &DialOptions) -> Result<ClientConfig> {
     // Always with a provider by name: with two of them in one program `ClientConfig::builder` panics.
     let config = ClientConfig::builder_with_provider(provider()?)
         .with_protocol_versions(versions(options.min_tls))
@@ -25,7 +36,7 @@ pub(crate) fn client_config(options: &HyperOptions) -> Result<ClientConfig> {
 
 /// Whether TLS itself refused the peer, so that another try would end the same way. What is left are the peer's own
 /// failures and a connection that broke.
-pub(crate) fn is_permanent(error: &rustls::Error) -> bool {
+pub(super) fn is_permanent(error: &rustls::Error) -> bool {
     use rustls::AlertDescription as Alert;
     !matches!(
         error,
@@ -41,7 +52,7 @@ fn versions(min: TlsVersion) -> &'static [&'static SupportedProtocolVersion] {
     }
 }
 
-fn roots(options: &HyperOptions) -> Result<RootCertStore> {
+fn roots(options: &DialOptions) -> Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
     let mut failures = Vec::new();
     if options.platform_roots {

@@ -6,7 +6,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// Asks a proxy for a tunnel to `authority` (`host:port`), RFC 9110 section 9.3.6. Afterwards `stream` is a connection
 /// to that host.
-pub(crate) async fn connect<S>(stream: &mut S, proxy: &str, authority: &str, auth: Option<&HeaderValue>) -> Result<()>
+pub(super) async fn connect<S>(stream: &mut S, proxy: &str, authority: &str, auth: Option<&HeaderValue>) -> Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
