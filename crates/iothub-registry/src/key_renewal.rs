@@ -4,7 +4,7 @@ use iothub_core::models::{KeyOwner, KeyRotationError, RegeneratedKeys, RotatedKe
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum KeyRenewal {
-    /// The hub has made new keys; these are all it has now. The old ones stop working.
+    /// The hub has made new keys, and these are they. It may tell the other key along with a new one.
     Renewed(RotatedKey),
     /// The old keys stay.
     Failed(KeyRotationError),
