@@ -113,7 +113,8 @@ async function edgeContent(registry) {
   assert.strictEqual((await desired('filter')).threshold, 42);
   const modules = (await body(registry.getModulesOnDevice(deviceId))).map((module) => module.moduleId).sort();
   assert.deepStrictEqual(modules, ['$edgeAgent', '$edgeHub', 'filter']);
-  const wrong = registry.applyConfigurationContentOnDevice(deviceId, { modulesContent: { filter: { 'tags.a': 1 } } });
+  const tagged = { modulesContent: { ...edge, filter: { 'tags.a': 1 } } };
+  const wrong = registry.applyConfigurationContentOnDevice(deviceId, tagged);
   await refused(wrong, 'ArgumentError', 400, 'InvalidConfigurationContent');
   const nowhere = registry.applyConfigurationContentOnDevice(newId('nobody'), { modulesContent: edge });
   await refused(nowhere, 'DeviceNotFoundError', 404, 'DeviceNotFound');

@@ -145,7 +145,7 @@ def edge_content(manager, registry):
     def apply(device_id, content):
         manager.apply_configuration_on_edge_device(device_id, ConfigurationContent(modules_content=content))
 
-    refused(400, "InvalidConfigurationContent", apply, device_id, {"filter": {"tags.a": 1}})
+    refused(400, "InvalidConfigurationContent", apply, device_id, {**EDGE, "filter": {"tags.a": 1}})
     refused(404, "DeviceNotFound", apply, hub.new_id("nobody"), EDGE)
 
 
