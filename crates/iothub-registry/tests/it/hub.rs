@@ -1,5 +1,8 @@
 use azure_core::http::ClientOptions;
-use iothub_core::{CallLimits, Error, HubError, HubErrorCode, Result, models::Device};
+use iothub_core::{
+    CallLimits, Error, HubError, HubErrorCode, Result,
+    models::{Device, Twin},
+};
 use iothub_emulator::{Emulator, EmulatorOptions, Event, Operation};
 use iothub_registry::{IfMatch, RegistryClient, RegistryClientOptions, UpdateDeviceOptions, models::DeviceStatus};
 use iothub_transport_http::{HyperOptions, HyperTransport};
@@ -28,6 +31,10 @@ impl Hub {
 
     pub(crate) async fn device(&self, id: &str) -> Result<Device> {
         self.registry.get_device(&id.parse()?, None).await?.into_model()
+    }
+
+    pub(crate) async fn twin(&self, id: &str) -> Result<Twin> {
+        self.registry.get_twin(&id.parse()?, None).await?.into_model()
     }
 
     /// Another client changes an identity.

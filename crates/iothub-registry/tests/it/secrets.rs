@@ -3,8 +3,9 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use futures::TryStreamExt;
 use iothub_core::{Result, models::Device};
-use iothub_registry::models::{Authentication, SymmetricKey};
+use iothub_registry::models::{Authentication, ExportDevices, SymmetricKey};
 use tracing::{Event, Metadata, Subscriber, field, span, subscriber};
 
 use crate::hub::Hub;
@@ -22,6 +23,14 @@ async fn nothing_that_is_logged_on_any_level_is_secret() -> Result<()> {
     hub.emulator.faults().lose_next_requests(1);
     hub.registry.get_device(&lamp.device_id, None).await?;
     hub.registry.create_device(&lamp, None).await.unwrap_err();
+    let container = hub.emulator.blob_container("backup")?;
+    let export = ExportDevices::new(container.sas_uri());
+    let job = hub.registry.begin_export_devices(&export, None).await?.into_model()?;
+    hub.registry.wait_for_job(&job.job_id, None)?.await?;
+    hub.registry
+        .query_twins("SELECT * FROM devices", None)?
+        .try_next()
+        .await?;
 
     let log = log.text();
     let connection_string = hub
