@@ -115,6 +115,18 @@ impl HubConnection {
         &self.shared.config.host
     }
 
+    /// Whether it may still be used.
+    ///
+    /// # Errors
+    ///
+    /// [`close`](Self::close) was called.
+    pub fn check_open(&self) -> Result<()> {
+        match self.shared.is_closed() {
+            true => Err(fault::closed()),
+            false => Ok(()),
+        }
+    }
+
     /// A sender, attached at its first use.
     pub fn sender(&self, link: SenderLink) -> HubSender {
         HubSender::new(Arc::clone(&self.shared), link)
