@@ -1,23 +1,34 @@
-use std::{num::NonZeroUsize, sync::Arc};
+use std::sync::Arc;
 
-use azure_core::{Error, error::ErrorKind, http::Context};
-use futures::{Stream, StreamExt};
+use azure_core::{
+    Error,
+    error::ErrorKind,
+    http::{ClientOptions, Context},
+};
 use iothub_auth::{ConnectionString, Credential};
 use iothub_core::{
-    CallLimits, HubHost, Result,
-    amqp::{self, AmqpTransport, AmqpValue, HubConnection, HubConnectionOptions, HubReceipt, HubSender, SenderLink},
+    CallLimits, HubHost, HubPipeline, Product, Result,
+    amqp::{AmqpValue, HubConnection, HubConnectionOptions, HubSender, SenderLink},
+    models::FileNotification,
 };
-use uuid::Uuid;
 
 use crate::{
-    CloudToDeviceMessage, MessageIds, SendAllOptions, SendOptions, Sent, ServiceClientOptions, Target, WarmUpOptions,
+    AmqpCarrier, FeedbackBatch, MessageIds, ServiceClientOptions, WarmUpOptions, amqp_carrier::CarrierInUse,
+    default_transport, intake::Intake,
 };
 
-/// Sends cloud-to-device messages.
+mod messages;
+mod methods;
+mod receiving;
+mod statistics;
+
+/// What a backend says to its devices, and hears of them.
 ///
-/// Cheap to clone; clones share one connection, which is opened at the first call and mends itself. It is dropped with
-/// the last clone. The credential needs the permission *ServiceConnect*; with Microsoft Entra ID, the role *IoT Hub Data
-/// Contributor*.
+/// Messages, feedback and file notifications travel over one AMQP connection, direct methods and the rest over HTTPS.
+///
+/// Cheap to clone; clones share the connection, which is opened at the first call and mends itself. It is dropped with
+/// the last clone and the last stream. The credential needs the permission *ServiceConnect*; with Microsoft Entra ID,
+/// the role *IoT Hub Data Contributor*.
 ///
 /// # Examples
 ///
@@ -36,8 +47,13 @@ use crate::{
 #[doc(alias = "MessagingClient")]
 #[derive(Clone, Debug)]
 pub struct ServiceClient {
+    /// `None` without an HTTP transport.
+    hub: Option<HubPipeline>,
     connection: HubConnection,
     devicebound: HubSender,
+    feedback: Arc<Intake<FeedbackBatch>>,
+    file_notifications: Arc<Intake<FileNotification>>,
+    carrier: CarrierInUse,
     limits: CallLimits,
     message_ids: MessageIds,
 }
@@ -47,8 +63,9 @@ impl ServiceClient {
     ///
     /// # Errors
     ///
-    /// The options have no transport and the feature `fe2o3` is off, or the platform has no root certificates to check
-    /// the hub's with; or the application id is not one.
+    /// The options have no AMQP transport and the feature `fe2o3` is off, or the platform has no root certificates to
+    /// check the hub's with; or the application id is not one. Without an HTTP transport only the calls that need one
+    /// fail.
     ///
     /// # Examples
     ///
@@ -77,24 +94,34 @@ impl ServiceClient {
     ) -> Result<Self> {
         let ServiceClientOptions {
             limits,
+            amqp_carrier,
             amqp_transport,
+            client_options,
             message_ids,
             application_id,
         } = options.unwrap_or_default();
         let version = client_version(application_id.as_deref())?;
+        let carrier = CarrierInUse::default();
         let transport = match amqp_transport {
             Some(transport) => transport,
-            None => default_transport()?,
+            None => default_transport::amqp(amqp_carrier, &carrier)?,
         };
-        let tokens = credential.into().cbs_tokens(&host);
+        let credential = credential.into();
+        let hub = pipeline(&host, &credential, client_options, application_id)?;
+        let tokens = credential.cbs_tokens(&host);
         let connection = HubConnection::new(host, transport, tokens, HubConnectionOptions::default());
+        let properties = vec![(CLIENT_VERSION.to_owned(), AmqpValue::String(version))];
         let devicebound = connection.sender(SenderLink {
             address: DEVICEBOUND.to_owned(),
-            properties: vec![(CLIENT_VERSION.to_owned(), AmqpValue::String(version))],
+            properties: properties.clone(),
         });
         Ok(Self {
+            hub: hub.map(|hub| hub.with_limits(limits)),
+            feedback: Arc::new(Intake::new(connection.clone(), properties.clone())),
+            file_notifications: Arc::new(Intake::new(connection.clone(), properties)),
             connection,
             devicebound,
+            carrier,
             limits,
             message_ids,
         })
@@ -112,98 +139,6 @@ impl ServiceClient {
         Self::new(host, credential, options)
     }
 
-    /// Sends a message, and waits until the hub has stored it for the device.
-    ///
-    /// That says nothing of the device: [`Ack`](crate::Ack) is for that. Whether a message that failed may be there all
-    /// the same, [`CallFacts::maybe_applied`](iothub_core::CallFacts::maybe_applied) tells.
-    ///
-    /// # Errors
-    ///
-    /// - [`HubErrorCode::DeviceNotFound`](iothub_core::HubErrorCode::DeviceNotFound).
-    /// - [`HubErrorCode::DeviceMaximumQueueDepthExceeded`](iothub_core::HubErrorCode::DeviceMaximumQueueDepthExceeded)
-    ///   if 50 messages wait for the device already.
-    /// - [`HubErrorCode::MessageTooLarge`](iothub_core::HubErrorCode::MessageTooLarge), before anything is sent.
-    /// - [`HubErrorCode::ThrottlingException`](iothub_core::HubErrorCode::ThrottlingException) if the deadline is too
-    ///   near to wait as long as the hub wants.
-    /// - [`ErrorKind::Credential`] if the hub does not take the credential, or there is no token to be had.
-    /// - [`ErrorKind::Connection`] if the hub could not be reached in time.
-    ///
-    /// # Examples
-    ///
-    /// ```no_run
-    /// use iothub_core::{CallFacts, HubError, HubErrorCode};
-    /// use iothub_service::{CloudToDeviceMessage, ServiceClient, Target};
-    ///
-    /// # async fn example(service: ServiceClient, lamp: Target) -> iothub_core::Result<()> {
-    /// match service.send(&lamp, CloudToDeviceMessage::new("on"), None).await {
-    ///     Ok(_) => println!("stored"),
-    ///     Err(error) => match HubError::of(&error).map(|hub| &hub.code) {
-    ///         Some(HubErrorCode::DeviceMaximumQueueDepthExceeded) => println!("the lamp has been away for long"),
-    ///         _ if CallFacts::of(&error).is_some_and(|facts| facts.maybe_applied) => println!("perhaps stored"),
-    ///         _ => return Err(error),
-    ///     },
-    /// }
-    /// # Ok(()) }
-    /// ```
-    #[doc(alias = "SendAsync")]
-    pub async fn send(
-        &self,
-        target: &Target,
-        message: CloudToDeviceMessage,
-        options: Option<SendOptions<'_>>,
-    ) -> Result<Sent> {
-        let options = options.unwrap_or_default();
-        let amqp_options = amqp::SendOptions {
-            limits: self.limits_of(&options.method_options.context),
-            at_least_once: options.at_least_once,
-        };
-        self.hand_over(target, message, amqp_options).await?.settled().await
-    }
-
-    /// Sends messages as they come, many at a time, and yields what became of each in their order.
-    ///
-    /// The hub gets them in the same order, over one link. A message that fails does not stop those after it. Nothing is
-    /// sent unless the returned stream is polled; dropping it leaves those under way to the hub.
-    ///
-    /// # Examples
-    ///
-    /// ```no_run
-    /// use futures::{StreamExt, stream};
-    /// use iothub_service::{CloudToDeviceMessage, ServiceClient, Target};
-    ///
-    /// # async fn example(service: ServiceClient, lamps: Vec<Target>) {
-    /// let messages = stream::iter(lamps).map(|lamp| (lamp, CloudToDeviceMessage::new("off")));
-    /// let mut results = std::pin::pin!(service.send_all(messages, None));
-    /// while let Some(result) = results.next().await {
-    ///     if let Err(error) = result {
-    ///         eprintln!("a lamp stays on: {error}");
-    ///     }
-    /// }
-    /// # }
-    /// ```
-    pub fn send_all<S>(&self, messages: S, options: Option<SendAllOptions>) -> impl Stream<Item = Result<Sent>> + use<S>
-    where
-        S: Stream<Item = (Target, CloudToDeviceMessage)>,
-    {
-        let SendAllOptions {
-            window,
-            at_least_once,
-            limits,
-        } = options.unwrap_or_default();
-        let options = amqp::SendOptions {
-            limits: limits.or(self.limits),
-            at_least_once,
-        };
-        let client = self.clone();
-        messages
-            .then(move |(target, message)| {
-                let (client, options) = (client.clone(), options.clone());
-                async move { client.hand_over(&target, message, options).await }
-            })
-            .map(async |handed_over| handed_over?.settled().await)
-            .buffered(window.map_or(WINDOW, NonZeroUsize::get))
-    }
-
     /// Connects and authorizes now, so that the first message does not pay for it.
     ///
     /// # Errors
@@ -217,7 +152,16 @@ impl ServiceClient {
             .await
     }
 
-    /// Ends the connection in order, for all clones. Calls that are under way fail, and later ones are refused.
+    /// What carries AMQP to the hub at present, or did last. With [`AmqpCarrier::Auto`] this is how to see which it has
+    /// come to.
+    ///
+    /// `None` as long as it is not decided, and with a transport of your own.
+    pub fn amqp_carrier(&self) -> Option<AmqpCarrier> {
+        self.carrier.get()
+    }
+
+    /// Ends the connection in order, for all clones. Messages that are under way fail, streams end, and later calls are
+    /// refused.
     ///
     /// Not needed to free resources: dropping the last clone does that. Closing twice is the same as once.
     ///
@@ -229,40 +173,21 @@ impl ServiceClient {
         self.connection.close().await
     }
 
-    async fn hand_over(
-        &self,
-        target: &Target,
-        mut message: CloudToDeviceMessage,
-        options: amqp::SendOptions,
-    ) -> Result<UnderWay> {
-        // Without an id nobody could tell a message that was sent twice from two.
-        if message.message_id.is_none() && (options.at_least_once || self.message_ids == MessageIds::Generated) {
-            message.message_id = Some(Uuid::new_v4().to_string());
-        }
-        let message_id = message.message_id.clone();
-        let receipt = self.devicebound.send(message.into_amqp(target)?, options).await?;
-        Ok(UnderWay { message_id, receipt })
+    /// The way to the hub over HTTPS.
+    fn http(&self) -> Result<&HubPipeline> {
+        self.connection.check_open()?;
+        self.hub.as_ref().ok_or_else(|| {
+            Error::with_message(
+                ErrorKind::Other,
+                "no HTTP transport: set `transport` in `ServiceClientOptions::client_options`, or turn on the feature \
+                 `hyper` of iothub-service",
+            )
+        })
     }
 
     fn limits_of(&self, context: &Context<'_>) -> CallLimits {
         let call = context.value::<CallLimits>().copied().unwrap_or_default();
         call.or(self.limits)
-    }
-}
-
-/// A message that the hub has and has not settled.
-struct UnderWay {
-    message_id: Option<String>,
-    receipt: HubReceipt,
-}
-
-impl UnderWay {
-    async fn settled(self) -> Result<Sent> {
-        let sent = self.receipt.await?;
-        Ok(Sent {
-            message_id: self.message_id,
-            attempts: sent.attempts,
-        })
     }
 }
 
@@ -281,26 +206,32 @@ fn client_version(application_id: Option<&str>) -> Result<String> {
     }
 }
 
-#[cfg(feature = "fe2o3")]
-fn default_transport() -> Result<Arc<dyn AmqpTransport>> {
-    let options = iothub_transport_amqp::AmqpOptions::default();
-    Ok(Arc::new(iothub_transport_amqp::Fe2o3Transport::new(options)?))
+/// The way to the hub over HTTPS, if there is an HTTP transport.
+fn pipeline(
+    host: &HubHost,
+    credential: &Credential,
+    mut options: ClientOptions,
+    application_id: Option<String>,
+) -> Result<Option<HubPipeline>> {
+    let transport = match options.transport.take() {
+        Some(transport) => Some(transport),
+        None => default_transport::http()?,
+    };
+    let Some(transport) = transport else {
+        return Ok(None);
+    };
+    options.transport = Some(transport);
+    options.user_agent.application_id = options.user_agent.application_id.or(application_id);
+    HubPipeline::new(PRODUCT, host.clone(), credential.policy(host), options).map(Some)
 }
 
-#[cfg(not(feature = "fe2o3"))]
-fn default_transport() -> Result<Arc<dyn AmqpTransport>> {
-    Err(Error::with_message(
-        ErrorKind::Other,
-        "no AMQP transport: set `ServiceClientOptions::amqp_transport`, or turn on the feature `fe2o3` of iothub-service",
-    ))
-}
-
+const PRODUCT: Product = Product {
+    name: env!("CARGO_PKG_NAME"),
+    version: env!("CARGO_PKG_VERSION"),
+};
 const DEVICEBOUND: &str = "/messages/devicebound";
 const CLIENT_VERSION: &str = "com.microsoft:client-version";
 const MAX_APPLICATION_ID: usize = 24;
-
-/// Enough for a hub 100 ms away to take 5,000 messages a second.
-const WINDOW: usize = 500;
 
 #[cfg(test)]
 mod tests;

@@ -27,6 +27,14 @@ pub enum Target {
 }
 
 impl Target {
+    /// The device, or that on which the module is.
+    pub(crate) fn device_id(&self) -> &DeviceId {
+        match self {
+            Self::Device(device) => device,
+            Self::Module(id) => id.device(),
+        }
+    }
+
     /// The value of `properties.to`.
     pub(crate) fn address(&self) -> String {
         match self {

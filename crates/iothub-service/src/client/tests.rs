@@ -1,21 +1,31 @@
-use std::time::Duration;
+use std::{num::NonZeroUsize, time::Duration};
 
 use azure_core::http::ClientMethodOptions;
-use futures::stream;
+use futures::{StreamExt, stream};
 use iothub_auth::SharedAccessKey;
 use iothub_core::{
     CallFacts, HubError, HubErrorCode,
-    amqp::{AmqpBody, AmqpError, AmqpScope, Outcome},
-    testing::{ScriptedAmqp, SendAnswer, TokenAnswer},
+    amqp::{self, AmqpBody, AmqpError, AmqpScope, Outcome},
+    testing::{ScriptedAmqp, ScriptedHttp, SendAnswer, TokenAnswer},
 };
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::*;
+use crate::{CloudToDeviceMessage, SendAllOptions, SendOptions, Sent, Target};
+
+mod confirming;
+mod methods;
+mod receiving;
 
 fn client(hub: &ScriptedAmqp, options: ServiceClientOptions) -> ServiceClient {
     let key = SharedAccessKey::new("service", "bm90LWEtcmVhbC1rZXktanVzdC1mb3ItdGhlLXRlc3Q=").unwrap();
     let options = ServiceClientOptions {
         amqp_transport: Some(Arc::new(hub.clone())),
+        client_options: match options.client_options.transport {
+            Some(_) => options.client_options,
+            None => ScriptedHttp::default().client_options(),
+        },
         ..options
     };
     ServiceClient::new("my-hub.azure-devices.net".parse().unwrap(), key, Some(options)).unwrap()
@@ -23,6 +33,19 @@ fn client(hub: &ScriptedAmqp, options: ServiceClientOptions) -> ServiceClient {
 
 fn service(hub: &ScriptedAmqp) -> ServiceClient {
     client(hub, ServiceClientOptions::default())
+}
+
+/// A client that speaks HTTP only.
+fn over_http(http: &ScriptedHttp) -> ServiceClient {
+    let options = ServiceClientOptions {
+        client_options: http.client_options(),
+        ..ServiceClientOptions::default()
+    };
+    client(&ScriptedAmqp::new(), options)
+}
+
+fn code(error: &Error) -> Option<&HubErrorCode> {
+    HubError::of(error).map(|hub| &hub.code)
 }
 
 fn lamp() -> Target {
