@@ -30,6 +30,7 @@ mod outcome;
 mod peer;
 mod performative;
 mod sasl;
+mod service_bound;
 mod session;
 mod value;
 mod wire;

@@ -14,6 +14,7 @@ mod public;
 mod reader;
 mod refusal;
 mod sas;
+mod uploads;
 mod writer;
 
 pub use self::public::BlobContainer;
@@ -22,5 +23,6 @@ pub(crate) use self::{
     client::{Access, BlobClient, Container, StorageError},
     contents::Contents,
     reader::Lines,
+    uploads::DeviceFiles,
     writer::BlobWriter,
 };

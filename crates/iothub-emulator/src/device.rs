@@ -1,14 +1,29 @@
-use std::{fmt, ops::Deref, sync::Arc};
+mod methods;
+mod received_message;
 
-use iothub_core::Result;
-use time::OffsetDateTime;
-use uuid::Uuid;
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
 
-use crate::hub::{C2dMessage, Hub, Outcome, Target, queue::LOCK};
+use bytes::Bytes;
+use iothub_core::{HubErrorCode, Result};
+use tokio::{runtime::Handle, sync::watch};
 
-/// A device in this process: what a test or an example has at the other end.
+pub use self::{
+    methods::{Methods, ReceivedMethod},
+    received_message::ReceivedMessage,
+};
+use crate::hub::{D2cMessage, DesiredChanges, Door, Failure, Hub, Session, Target, queue::LOCK};
+
+/// A device or module in this process: what a test or an example has at the other end.
 ///
-/// Clones are the same device.
+/// At first it is like a device that speaks HTTPS: it can send, receive messages, report and upload, and the hub does
+/// not call it connected. Listening for methods or for desired properties connects it, and so does
+/// [`go_online`](Self::go_online). After [`go_offline`](Self::go_offline) nothing reaches it and it can do nothing.
+///
+/// Clones are the same device, which is connected until the last of them is dropped. Another device that
+/// [`Emulator::device`](crate::Emulator::device) gives for the same id is another connection, which takes over.
 ///
 /// # Examples
 ///
@@ -18,33 +33,46 @@ use crate::hub::{C2dMessage, Hub, Outcome, Target, queue::LOCK};
 /// use iothub_emulator::{Emulator, EmulatorOptions};
 ///
 /// let emulator = Emulator::start(EmulatorOptions::default()).await?;
-/// let lamp = emulator.device("lamp")?;
-/// assert!(lamp.try_recv().is_none());
+/// let lamp = emulator.add_device("lamp")?;
+/// lamp.on_method(|name, _payload| (200, format!(r#"{{"ran":"{name}"}}"#)))?;
+/// assert!(lamp.is_online());
+/// lamp.go_offline();
+/// assert!(lamp.report(r#"{"on":true}"#).is_err());
 /// # Ok(()) }
 /// ```
 #[derive(Clone)]
 pub struct Device {
     hub: Hub,
     target: Target,
+    presence: Arc<Presence>,
 }
 
-/// A cloud-to-device message that a [`Device`] holds and has to settle.
-///
-/// Dropped unsettled, it waits for its lock of one minute to run out and is delivered again.
-#[must_use = "a message that is not settled comes again"]
-pub struct ReceivedMessage {
-    hub: Hub,
-    target: Target,
-    token: Uuid,
-    message: Arc<C2dMessage>,
-    sequence: u64,
-    enqueued: OffsetDateTime,
-    deliveries: u8,
+/// What the clones of a device share.
+struct Presence {
+    state: watch::Sender<State>,
+    handler: Mutex<Option<Handler>>,
 }
+
+#[derive(Clone)]
+enum State {
+    /// It has no connection, and needs none.
+    Unconnected,
+    Online(Arc<Session>),
+    Offline,
+}
+
+type Handler = Arc<dyn Fn(&str, &str) -> (i32, String) + Send + Sync>;
 
 impl Device {
     pub(crate) fn new(hub: Hub, target: Target) -> Self {
-        Self { hub, target }
+        Self {
+            hub,
+            target,
+            presence: Arc::new(Presence {
+                state: watch::Sender::new(State::Unconnected),
+                handler: Mutex::default(),
+            }),
+        }
     }
 
     /// Who it is.
@@ -52,15 +80,115 @@ impl Device {
         &self.target
     }
 
-    /// Waits for the next message, for ever if none comes.
+    /// Connects. If the device is connected in another way, that connection ends.
+    ///
+    /// # Errors
+    ///
+    /// There is no such device, or it is disabled.
+    pub fn go_online(&self) -> Result<()> {
+        self.connect()?;
+        Ok(())
+    }
+
+    /// Disconnects. Messages and desired properties wait until the device is back; methods fail.
+    pub fn go_offline(&self) {
+        self.presence.state.send_replace(State::Offline);
+    }
+
+    /// Whether it is connected, and neither was taken over nor lost its identity.
+    pub fn is_online(&self) -> bool {
+        matches!(&*self.presence.state.borrow(), State::Online(session) if session.end().is_none())
+    }
+
+    /// Waits for the next message, for ever if none comes. The device need not exist yet.
     pub async fn recv(&self) -> ReceivedMessage {
-        self.hold(self.hub.next_message(&self.target, LOCK).await)
+        let mut state = self.presence.state.subscribe();
+        loop {
+            let now = state.borrow_and_update().clone();
+            let session = match now {
+                State::Unconnected => None,
+                State::Online(session) if session.end().is_none() => Some(session),
+                State::Online(_) | State::Offline => {
+                    // The sender lives as long as `self` does.
+                    let _ = state.changed().await;
+                    continue;
+                }
+            };
+            let ended = async {
+                match &session {
+                    Some(session) => drop(session.ended().await),
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                locked = self.hub.next_message(&self.target, LOCK) => {
+                    return ReceivedMessage::new(self.hub.clone(), self.target.clone(), locked);
+                }
+                _ = state.changed() => {}
+                () = ended => {}
+            }
+        }
     }
 
     /// The next message, if one waits.
     pub fn try_recv(&self) -> Option<ReceivedMessage> {
+        self.reachable().ok()?;
         let locked = self.hub.take_message(&self.target, LOCK).ok()??;
-        Some(self.hold(locked))
+        Some(ReceivedMessage::new(self.hub.clone(), self.target.clone(), locked))
+    }
+
+    /// Answers every method with what `handler` makes of its name and payload: a status, and JSON. An empty text is
+    /// null. Connects the device unless it has gone offline; then it listens again when it is back.
+    ///
+    /// The handler is called by a task of its own, one method at a time; [`methods`](Self::methods) is for devices that
+    /// take their time. The later of the two gets the methods.
+    ///
+    /// # Errors
+    ///
+    /// There is no such device, it is disabled, or this is not called within a Tokio runtime.
+    pub fn on_method<F>(&self, handler: F) -> Result<()>
+    where
+        F: Fn(&str, &str) -> (i32, String) + Send + Sync + 'static,
+    {
+        let handler: Handler = Arc::new(handler);
+        *self.presence.handler.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&handler));
+        let state = self.presence.state.borrow().clone();
+        match state {
+            State::Offline => {}
+            State::Online(session) if session.end().is_none() => self.serve(&session, handler)?,
+            State::Online(_) | State::Unconnected => drop(self.connect()?),
+        }
+        Ok(())
+    }
+
+    /// Listens for methods, which the caller answers. Connects the device if need be.
+    ///
+    /// # Errors
+    ///
+    /// There is no such device, it is disabled, or it has gone offline.
+    pub fn methods(&self) -> Result<Methods> {
+        let requests = self.session()?.listen_for_methods();
+        Ok(Methods::new(self.hub.clone(), self.target.clone(), requests))
+    }
+
+    /// Watches desired properties. Connects the device if need be. What changed before is in the
+    /// [`twin`](Self::twin).
+    ///
+    /// # Errors
+    ///
+    /// There is no such device, it is disabled, or it has gone offline.
+    pub fn watch_desired(&self) -> Result<DesiredChanges> {
+        Ok(self.session()?.watch_desired())
+    }
+
+    /// The twin as a device sees it: the text of a JSON object with `desired` and `reported`, each with its `$version`.
+    ///
+    /// # Errors
+    ///
+    /// There is no such device, or it has gone offline.
+    pub fn twin(&self) -> Result<String> {
+        self.reachable()?;
+        Ok(self.hub.device_twin(&self.target)?)
     }
 
     /// Merges into the reported properties: `patch` is the text of a JSON object, in which null deletes.
@@ -69,93 +197,97 @@ impl Device {
     ///
     /// # Errors
     ///
-    /// There is no such device, or `patch` is nothing that a twin can hold.
+    /// There is no such device, it has gone offline, or `patch` is nothing that a twin can hold.
     pub fn report(&self, patch: &str) -> Result<u64> {
+        self.reachable()?;
         Ok(self.hub.report(&self.target, patch)?)
     }
 
-    fn hold(&self, locked: crate::hub::Locked) -> ReceivedMessage {
-        ReceivedMessage {
-            hub: self.hub.clone(),
-            target: self.target.clone(),
-            token: locked.token,
-            message: locked.message,
-            sequence: locked.sequence,
-            enqueued: locked.enqueued,
-            deliveries: locked.deliveries,
+    /// Sends a message to the services: bytes, or a [`D2cMessage`].
+    ///
+    /// # Errors
+    ///
+    /// There is no such device, it is disabled or has gone offline, or the message has more than 256 KiB.
+    pub fn send(&self, message: impl Into<D2cMessage>) -> Result<()> {
+        self.reachable()?;
+        Ok(self.hub.receive_telemetry(&self.target, message.into())?)
+    }
+
+    /// Uploads a file, and lets services know. The name of its blob is `name` with the device in front: `lamp/name`.
+    ///
+    /// # Errors
+    ///
+    /// The device has gone offline, or it has ten uploads under way; modules cannot upload.
+    pub fn upload(&self, name: &str, contents: impl Into<Bytes>) -> Result<()> {
+        self.reachable()?;
+        let Target::Device(device) = &self.target else {
+            let text = format!("{} is a module, and only devices upload files", self.target);
+            return Err(Failure::argument(text).into());
+        };
+        Ok(self.hub.upload(device, name, contents.into())?)
+    }
+
+    /// The connection, made if there is none and the device has not gone offline.
+    fn session(&self) -> std::result::Result<Arc<Session>, Failure> {
+        let state = self.presence.state.borrow().clone();
+        match state {
+            State::Unconnected => self.connect(),
+            State::Online(session) if session.end().is_none() => Ok(session),
+            State::Online(_) | State::Offline => Err(self.offline()),
         }
     }
-}
 
-impl ReceivedMessage {
-    /// Takes the message off the queue.
-    ///
-    /// # Errors
-    ///
-    /// The lock ran out, and the message is or will be delivered again.
-    pub fn complete(self) -> Result<Arc<C2dMessage>> {
-        self.settle(Outcome::Completed)
+    fn connect(&self) -> std::result::Result<Arc<Session>, Failure> {
+        let session = Arc::new(self.hub.connect(&self.target, Door::InProcess)?);
+        let handler = self
+            .presence
+            .handler
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        if let Some(handler) = handler {
+            self.serve(&session, handler)?;
+        }
+        self.presence.state.send_replace(State::Online(Arc::clone(&session)));
+        Ok(session)
     }
 
-    /// Takes the message off the queue, and lets its sender know that it was refused.
-    ///
-    /// # Errors
-    ///
-    /// The lock ran out, and the message is or will be delivered again.
-    pub fn reject(self) -> Result<Arc<C2dMessage>> {
-        self.settle(Outcome::Rejected)
+    /// Answers methods until the session ends or somebody else listens.
+    fn serve(&self, session: &Session, handler: Handler) -> std::result::Result<(), Failure> {
+        let runtime = Handle::try_current().map_err(|_| {
+            let text = "a device that answers methods needs a Tokio runtime around it";
+            Failure::new(HubErrorCode::InvalidOperation, text)
+        })?;
+        let mut methods = Methods::new(self.hub.clone(), self.target.clone(), session.listen_for_methods());
+        runtime.spawn(async move {
+            while let Some(method) = methods.recv().await {
+                let (status, payload) = handler(method.name(), method.payload());
+                // The service that waited may have gone, which is no matter to the device.
+                let _ = method.answer(status, payload);
+            }
+        });
+        Ok(())
     }
 
-    /// Puts the message back. After ten times it is not delivered again.
-    ///
-    /// # Errors
-    ///
-    /// The lock ran out, and the message is or will be delivered again.
-    pub fn abandon(self) -> Result<Arc<C2dMessage>> {
-        self.settle(Outcome::Abandoned)
+    /// Refuses after the device has gone offline.
+    fn reachable(&self) -> std::result::Result<(), Failure> {
+        match &*self.presence.state.borrow() {
+            State::Unconnected => Ok(()),
+            State::Online(session) if session.end().is_none() => Ok(()),
+            State::Online(_) | State::Offline => Err(self.offline()),
+        }
     }
 
-    /// Its place in everything that this device was ever sent, from 1.
-    pub fn sequence_number(&self) -> u64 {
-        self.sequence
-    }
-
-    /// When the hub accepted it.
-    pub fn enqueued_time(&self) -> OffsetDateTime {
-        self.enqueued
-    }
-
-    /// How often it was abandoned before.
-    pub fn delivery_count(&self) -> u8 {
-        self.deliveries
-    }
-
-    fn settle(self, outcome: Outcome) -> Result<Arc<C2dMessage>> {
-        self.hub.settle_message(&self.target, self.token, outcome)?;
-        Ok(self.message)
-    }
-}
-
-impl Deref for ReceivedMessage {
-    type Target = C2dMessage;
-
-    fn deref(&self) -> &C2dMessage {
-        &self.message
+    fn offline(&self) -> Failure {
+        Failure::new(HubErrorCode::DeviceNotOnline, format!("{} is offline", self.target))
     }
 }
 
 impl fmt::Debug for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Device").field(&self.target).finish()
-    }
-}
-
-impl fmt::Debug for ReceivedMessage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReceivedMessage")
+        f.debug_struct("Device")
             .field("target", &self.target)
-            .field("sequence", &self.sequence)
-            .field("message", &self.message)
+            .field("online", &self.is_online())
             .finish_non_exhaustive()
     }
 }

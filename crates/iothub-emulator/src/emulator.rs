@@ -4,11 +4,12 @@ use std::{
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 
 use azure_core::error::{ErrorKind, ResultExt};
-use iothub_core::{HubHost, Result};
+use iothub_core::{HubHost, ModuleId, Result};
 use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinSet,
@@ -17,8 +18,8 @@ use tokio_rustls::TlsAcceptor;
 use tracing::{Instrument, debug, info_span, warn};
 
 use crate::{
-    BlobContainer, Device, EmulatorOptions, amqp,
-    blob::{Account, BlobClient},
+    BlobContainer, Device, EmulatorOptions, TelemetryEvent, amqp,
+    blob::{Account, BlobClient, DeviceFiles},
     entra::{Entra, door},
     http::{self, Rooms},
     hub::{Clock, Door, Faults, Hub, Journal, Target, policy},
@@ -93,8 +94,16 @@ impl Emulator {
 
         let stopping = Stopper::new();
         let mut doors = JoinSet::new();
+        let (clockwork, stop) = (hub.clone().keep_time(), stopping.listener());
+        doors.spawn(async move {
+            tokio::select! {
+                () = clockwork => {}
+                () = stop.requested() => {}
+            }
+        });
         let tls = TlsAcceptor::from(authority.server_config(host.name(), &[b"h2", b"http/1.1"])?);
         let account = Account::new(&format!("https://{host}"), &hub, entra.clone())?;
+        hub.keep_files_in(Box::new(DeviceFiles::new(account.clone())));
         let client = BlobClient::new(authority.certificate_pem());
         let (dispatcher, worker) = Dispatcher::new(hub.clone(), entra.clone(), client);
         doors.spawn(worker.work(stopping.listener()));
@@ -170,6 +179,22 @@ impl Emulator {
     /// `id` is not the id of a device.
     pub fn device(&self, id: &str) -> Result<Device> {
         Ok(Device::new(self.hub.clone(), Target::Device(id.parse()?)))
+    }
+
+    /// A module in this process. Its identity may be there already or come later.
+    ///
+    /// # Errors
+    ///
+    /// The ids are not those of a device and a module.
+    pub fn module(&self, device: &str, module: &str) -> Result<Device> {
+        let id = ModuleId::new(device.parse()?, module)?;
+        Ok(Device::new(self.hub.clone(), Target::Module(id)))
+    }
+
+    /// What devices have sent, by partition and there in the order in which it came. A day of it is kept at most, and
+    /// 25 000 messages a partition.
+    pub fn telemetry(&self) -> Vec<Arc<TelemetryEvent>> {
+        self.hub.telemetry().events()
     }
 
     /// A container in the storage account of this emulator, made if it is not there.

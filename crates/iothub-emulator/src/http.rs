@@ -2,10 +2,14 @@
 
 mod answer;
 mod call;
+mod device_files;
+mod device_messages;
 mod devices;
 mod envelope;
+mod feedback;
 mod jobs;
 mod keys;
+mod methods;
 mod modules;
 mod queries;
 mod router;

@@ -7,10 +7,15 @@ mod bulk;
 pub(crate) mod c2d;
 pub(crate) mod clock;
 mod continuation;
+pub(crate) mod d2c;
+mod deadlines;
+pub(crate) mod desired;
+mod device_calls;
 mod edge;
 mod export;
 pub(crate) mod failure;
 pub(crate) mod faults;
+pub(crate) mod feedback;
 pub(crate) mod grant;
 pub(crate) mod identities;
 mod identity_document;
@@ -20,7 +25,11 @@ mod import;
 pub(crate) mod journal;
 mod json_text;
 mod key_renewal;
+mod lock_queue;
+pub(crate) mod method_call;
+pub(crate) mod methods;
 mod modules;
+pub(crate) mod outcome;
 pub(crate) mod policy;
 mod property_tree;
 pub(crate) mod queries;
@@ -28,8 +37,11 @@ pub(crate) mod query;
 pub(crate) mod queue;
 mod registry;
 pub(crate) mod sas;
+pub(crate) mod service_bound;
+pub(crate) mod sessions;
 mod statistics;
 pub(crate) mod target;
+pub(crate) mod telemetry;
 pub(crate) mod timestamp;
 pub(crate) mod transfer_request;
 pub(crate) mod transfers;
@@ -38,6 +50,7 @@ mod twin_document;
 pub(crate) mod twin_request;
 mod twin_view;
 mod twins;
+pub(crate) mod uploads;
 
 use std::{
     collections::HashMap,
@@ -52,16 +65,30 @@ pub(crate) use self::{
     amqp_faults::Break,
     c2d::{Ack, C2dMessage},
     clock::Clock,
+    d2c::D2cMessage,
+    desired::DesiredChanges,
     export::ExportPlace,
     failure::Failure,
     faults::{Fault, Faults},
     grant::{DataAction, Grant, Principal, Rights},
     journal::{Door, Event, Journal},
+    lock_queue::Locked,
+    outcome::Outcome,
     policy::SharedAccessPolicy,
-    queue::{Locked, Outcome},
+    sessions::Session,
     target::Target,
 };
-use self::{registry::Registry, sas::SasToken, transfers::Transfers};
+use self::{
+    deadlines::Deadlines,
+    feedback::Feedback,
+    methods::PendingMethods,
+    registry::Registry,
+    sas::SasToken,
+    sessions::Sessions,
+    telemetry::Telemetry,
+    transfers::Transfers,
+    uploads::{FileStore, Uploads},
+};
 
 /// A hub: its registry, queues, clock and journal. Clones are handles to the same hub.
 #[derive(Clone)]
@@ -78,6 +105,14 @@ struct Inner {
     registry: RwLock<Registry>,
     transfers: Transfers,
     arrivals: Mutex<HashMap<Target, Arc<Notify>>>,
+    deadlines: Deadlines,
+    feedback: Feedback,
+    uploads: Uploads,
+    files: OnceLock<Box<dyn FileStore>>,
+    telemetry: Telemetry,
+    /// Locked after the registry by whoever needs both.
+    sessions: Sessions,
+    pending_methods: PendingMethods,
 }
 
 /// Decides what the bearer of a JWT may do.
@@ -99,6 +134,13 @@ impl Hub {
             registry: RwLock::default(),
             transfers: Transfers::default(),
             arrivals: Mutex::default(),
+            deadlines: Deadlines::default(),
+            feedback: Feedback::new(),
+            uploads: Uploads::new(),
+            files: OnceLock::new(),
+            telemetry: Telemetry::default(),
+            sessions: Sessions::default(),
+            pending_methods: PendingMethods::default(),
         }))
     }
 
@@ -106,6 +148,12 @@ impl Hub {
     pub(crate) fn verify_bearer_with(&self, verifier: Box<dyn VerifyBearer>) {
         // A second verifier would be a second opinion on who may do what; the first one stays.
         let _ = self.0.bearer.set(verifier);
+    }
+
+    /// Says where the files of devices go. Until then, devices cannot upload any.
+    pub(crate) fn keep_files_in(&self, store: Box<dyn FileStore>) {
+        // The first one stays, because there may be files in it.
+        let _ = self.0.files.set(store);
     }
 
     /// The hub's own host name, in lower case and without a port.
@@ -183,6 +231,34 @@ impl Hub {
 
     fn transfers(&self) -> &Transfers {
         &self.0.transfers
+    }
+
+    pub(crate) fn feedback(&self) -> &Feedback {
+        &self.0.feedback
+    }
+
+    pub(crate) fn uploads(&self) -> &Uploads {
+        &self.0.uploads
+    }
+
+    pub(crate) fn telemetry(&self) -> &Telemetry {
+        &self.0.telemetry
+    }
+
+    fn stored_files(&self) -> Option<&dyn FileStore> {
+        self.0.files.get().map(|store| &**store)
+    }
+
+    fn deadlines(&self) -> &Deadlines {
+        &self.0.deadlines
+    }
+
+    fn sessions(&self) -> &Sessions {
+        &self.0.sessions
+    }
+
+    fn pending_methods(&self) -> &PendingMethods {
+        &self.0.pending_methods
     }
 
     fn arrivals(&self) -> MutexGuard<'_, HashMap<Target, Arc<Notify>>> {

@@ -13,7 +13,7 @@ mod tls;
 mod transfer;
 
 pub use blob::BlobContainer;
-pub use device::{Device, ReceivedMessage};
+pub use device::{Device, Methods, ReceivedMessage, ReceivedMethod};
 pub use emulator::Emulator;
 pub use entra::{Application, Entra, EntraOptions, Role};
 pub use hub::{
@@ -21,10 +21,14 @@ pub use hub::{
     amqp_faults::AmqpFaults,
     c2d::{Ack, C2dMessage},
     clock::Clock,
+    d2c::D2cMessage,
+    desired::{DesiredChange, DesiredChanges},
     faults::Faults,
     grant::Principal,
     journal::{Door, Entry, Event, Journal, Operation},
-    queue::Outcome,
+    outcome::Outcome,
+    sessions::SessionEnd,
     target::Target,
+    telemetry::TelemetryEvent,
 };
 pub use options::EmulatorOptions;

@@ -8,6 +8,7 @@ use super::{
     error::{AmqpError, condition},
     node::{LinkRequest, Source, Target},
     peer::Peer,
+    service_bound,
 };
 
 /// What a peer that wants to send attaches to.
@@ -29,6 +30,13 @@ pub(crate) fn source(request: &LinkRequest<'_>, peer: &Arc<Peer>) -> Result<Sour
     let address = Address::parse(request.address);
     let source = if address.is("$cbs") {
         cbs::source(request, peer)
+    } else if address.is("messages/servicebound/feedback") {
+        service_bound::feedback(peer)
+    } else if address.is("messages/servicebound/filenotifications")
+        // What documentation calls it; every client goes to the other one.
+        || address.is("messages/servicebound/fileuploadnotifications")
+    {
+        service_bound::file_notifications(peer)
     } else {
         return Err(nothing(request, peer, "nothing can be received from"));
     };

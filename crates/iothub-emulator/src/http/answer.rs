@@ -29,6 +29,14 @@ impl Answer {
         Self::json(document.json).with(ETAG, &tag)
     }
 
+    /// 200 and bytes of no known type.
+    pub(crate) fn bytes(body: Bytes) -> Self {
+        Self {
+            response: Response::new(Full::new(body)),
+        }
+        .with(CONTENT_TYPE, "application/octet-stream")
+    }
+
     /// 204.
     pub(crate) fn nothing() -> Self {
         let mut answer = Self {
@@ -42,6 +50,13 @@ impl Answer {
     pub(crate) fn refusal(failure: &Failure, now: OffsetDateTime) -> Self {
         let tracking = envelope::tracking_id(now);
         let body = envelope::of(failure, &tracking, now);
+        Self::error(failure, body)
+    }
+
+    /// The same in the shape of errors of methods. `timeout` is what was waited in vain.
+    pub(crate) fn nested_refusal(failure: &Failure, timeout: Option<&str>, now: OffsetDateTime) -> Self {
+        let tracking = envelope::tracking_id(now);
+        let body = envelope::nested(failure, timeout, &tracking, now);
         Self::error(failure, body)
     }
 

@@ -87,6 +87,10 @@ impl Call {
         self.headers.get(name)?.to_str().ok()
     }
 
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
     pub(crate) fn if_match(&self) -> IfMatch {
         IfMatch::parse(self.header(IF_MATCH.as_str()))
     }

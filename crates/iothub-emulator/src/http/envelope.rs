@@ -27,6 +27,18 @@ pub(crate) fn of(failure: &Failure, tracking: &str, now: OffsetDateTime) -> Vec<
     }
 }
 
+/// The shape that errors of methods have: JSON in a string of JSON.
+pub(crate) fn nested(failure: &Failure, timeout: Option<&str>, tracking: &str, now: OffsetDateTime) -> Vec<u8> {
+    let inner = Nested {
+        inner: Numbered::new(failure, tracking, now),
+        info: timeout.map(|timeout| Info { timeout }),
+    };
+    json(&Named {
+        message: String::from_utf8(json(&inner)).unwrap_or_default(),
+        exception_message: String::new(),
+    })
+}
+
 /// A tracking id as the service makes them: what to tell support about a request.
 pub(crate) fn tracking_id(now: OffsetDateTime) -> String {
     let time = now.format(&Rfc3339).unwrap_or_default();
@@ -48,6 +60,18 @@ struct Numbered<'a> {
     message: &'a str,
     tracking_id: &'a str,
     timestamp_utc: String,
+}
+
+#[derive(Serialize)]
+struct Nested<'a> {
+    #[serde(flatten)]
+    inner: Numbered<'a>,
+    info: Option<Info<'a>>,
+}
+
+#[derive(Serialize)]
+struct Info<'a> {
+    timeout: &'a str,
 }
 
 impl<'a> Numbered<'a> {
@@ -83,6 +107,20 @@ mod tests {
     fn most_errors_are_named() {
         let expected = json!({"Message": "ErrorCode:DeviceNotFound;text", "ExceptionMessage": "Tracking ID:abc"});
         assert_eq!(body(HubErrorCode::DeviceNotFound, of), expected);
+    }
+
+    #[test]
+    fn errors_of_methods_are_json_in_json() {
+        let failure = Failure::new(HubErrorCode::DeviceNotOnline, "text");
+        let body = nested(&failure, Some("00:00:10"), "abc", datetime!(2026-08-15 09:09:19.5 UTC));
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(body["ExceptionMessage"], "");
+        let inner: Value = serde_json::from_str(body["Message"].as_str().unwrap()).unwrap();
+        let expected = json!({
+            "errorCode": 404103, "message": "text", "trackingId": "abc", "timestampUtc": "2026-08-15T09:09:19Z",
+            "info": {"timeout": "00:00:10"},
+        });
+        assert_eq!(inner, expected);
     }
 
     #[test]

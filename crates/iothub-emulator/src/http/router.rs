@@ -2,7 +2,10 @@ use http::{Method, Request};
 use hyper::body::Incoming;
 use iothub_core::HubErrorCode;
 
-use super::{Answer, Rooms, call::Call, devices, jobs, keys, modules, queries, twins};
+use super::{
+    Answer, Rooms, call::Call, device_files, device_messages, devices, feedback, jobs, keys, methods, modules, queries,
+    twins,
+};
 use crate::hub::{Failure, Hub};
 
 /// Reads a request, has the hub do it, and writes the answer.
@@ -20,6 +23,9 @@ async fn route(rooms: &Rooms, call: Call) -> Result<Answer, Failure> {
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     match (&call.method, &path[..]) {
         (&Method::POST, ["devices", "query"]) => queries::run(hub, call).await,
+        (&Method::POST, ["twins", _, "methods"] | ["twins", _, "modules", _, "methods"]) => {
+            methods::invoke(hub, &call).await
+        }
         (&Method::POST, ["jobs", "create"]) => jobs::create(&rooms.dispatcher, &call).await,
         (method, path) => answer_at_once(hub, &call, method, path),
     }
@@ -43,6 +49,17 @@ fn answer_at_once(hub: &Hub, call: &Call, method: &Method, path: &[&str]) -> Res
         (&Method::PUT, ["twins", _] | ["twins", _, "modules", _]) => twins::put(hub, call),
         (&Method::DELETE, ["devices", _, "commands"] | ["devices", _, "modules", _, "commands"]) => {
             devices::purge(hub, call)
+        }
+        (&Method::GET, ["messages", "servicebound", "feedback"]) => feedback::receive(hub, call),
+        (&Method::DELETE, ["messages", "servicebound", "feedback", _]) => feedback::complete(hub, call),
+        (&Method::POST, ["messages", "servicebound", "feedback", _, "abandon"]) => feedback::abandon(hub, call),
+        (&Method::POST, ["devices", _, "messages", "events"]) => device_messages::send(hub, call),
+        (&Method::GET, ["devices", _, "messages", "devicebound"]) => device_messages::receive(hub, call),
+        (&Method::DELETE, ["devices", _, "messages", "devicebound", _]) => device_messages::complete(hub, call),
+        (&Method::POST, ["devices", _, "messages", "devicebound", _, "abandon"]) => device_messages::abandon(hub, call),
+        (&Method::POST, ["devices", _, "files"]) => device_files::begin(hub, call),
+        (&Method::POST, ["devices", _, "files", "notifications"] | ["devices", _, "files", "notifications", _]) => {
+            device_files::end(hub, call)
         }
         (&Method::GET, ["jobs"]) => jobs::list(hub, call),
         (&Method::GET, ["jobs", _]) => jobs::get(hub, call),

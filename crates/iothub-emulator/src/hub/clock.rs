@@ -55,6 +55,14 @@ impl Clock {
             }
         }
     }
+
+    /// The same, and for ever if there is nothing to wait for.
+    pub(crate) async fn until_some(self, due: Option<OffsetDateTime>) {
+        match due {
+            Some(due) => self.until(due).await,
+            None => std::future::pending().await,
+        }
+    }
 }
 
 impl Default for Clock {

@@ -78,6 +78,7 @@ impl Hub {
             operation,
             on: id.to_owned(),
         });
+        self.review_sessions(id);
         Ok(document)
     }
 
@@ -96,6 +97,8 @@ impl Hub {
             operation: Operation::Delete,
             on: id.to_owned(),
         });
+        self.review_sessions(id);
+        self.drop_feedback(id);
         Ok(())
     }
 
@@ -168,7 +171,7 @@ pub(crate) fn etag_missing() -> Failure {
     Failure::new(HubErrorCode::PreconditionFailed, text)
 }
 
-pub(crate) fn to_json(document: &impl serde::Serialize) -> Result<Vec<u8>, Failure> {
+pub(crate) fn to_json(document: &(impl serde::Serialize + ?Sized)) -> Result<Vec<u8>, Failure> {
     serde_json::to_vec(document).map_err(|error| Failure::new(HubErrorCode::ServerError, error.to_string()))
 }
 

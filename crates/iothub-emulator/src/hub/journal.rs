@@ -8,7 +8,7 @@ use iothub_core::HubErrorCode;
 use time::OffsetDateTime;
 use tokio::sync::watch;
 
-use super::{AmqpEvent, Clock, Failure, Outcome, Principal, Target};
+use super::{AmqpEvent, Clock, Failure, Outcome, Principal, Target, sessions::SessionEnd};
 
 /// What happened in the hub, in order.
 ///
@@ -97,6 +97,57 @@ pub enum Event {
         /// What became of it.
         outcome: Outcome,
     },
+    /// A batch of feedback was closed, and waits for a service.
+    FeedbackBatched {
+        /// How many messages it is about.
+        records: usize,
+    },
+    /// A device uploaded a file, and a notification of it waits for a service.
+    FileUploaded {
+        /// Which device.
+        device: String,
+        /// The name of the blob, with the device in front.
+        blob: String,
+    },
+    /// A device or module connected.
+    Connected {
+        /// Which.
+        target: Target,
+        /// How.
+        door: Door,
+    },
+    /// A connection of a device or module ended.
+    Disconnected {
+        /// Whose.
+        target: Target,
+        /// How it was connected.
+        door: Door,
+        /// Why the hub ended it. `None` if the device did.
+        end: Option<SessionEnd>,
+    },
+    /// A device got the request to run a method: as often as this is here, so often it may have run it.
+    MethodInvoked {
+        /// Which device or module.
+        target: Target,
+        /// The name of the method.
+        name: String,
+    },
+    /// A device answered a method in time.
+    MethodAnswered {
+        /// Which device or module.
+        target: Target,
+        /// The status of the answer.
+        status: i32,
+    },
+    /// A message of a device was accepted.
+    Telemetry {
+        /// Who sent it.
+        source: Target,
+        /// The partition that keeps it.
+        partition: usize,
+        /// Its place there, from 0.
+        sequence_number: u64,
+    },
     /// Something happened on an AMQP connection.
     Amqp {
         /// How the connection came in.
@@ -141,6 +192,8 @@ pub enum Door {
     Amqp,
     /// AMQP over WebSocket.
     AmqpWebSocket,
+    /// No door: a device in this process.
+    InProcess,
     /// The token endpoint.
     Entra,
     /// The storage account.

@@ -108,6 +108,7 @@ impl Hub {
             operation: Operation::Delete,
             on: id.to_string(),
         });
+        self.review_sessions(id.device().as_str());
         Ok(())
     }
 }

@@ -1,56 +1,22 @@
-use std::{collections::VecDeque, future::Future, sync::Arc};
+//! Messages to devices: what waits for a device, what it holds, and what becomes of it.
+
+use std::{future::Future, sync::Arc};
 
 use iothub_core::HubErrorCode;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use super::{C2dMessage, Event, Failure, Hub, Target};
+use super::{
+    C2dMessage, Event, Failure, Hub, Locked, Outcome, Target,
+    deadlines::Due,
+    lock_queue::{LockQueue, Settled},
+};
 
-/// The messages that wait for one device, and those it has and did not settle yet.
-#[derive(Debug, Default)]
-pub(crate) struct Queue {
-    messages: VecDeque<Queued>,
-    /// How many messages were ever queued: the next sequence number.
-    count: u64,
-}
+/// The messages for one device or module.
+pub(crate) type Queue = LockQueue<Arc<C2dMessage>>;
 
-#[derive(Debug)]
-struct Queued {
-    message: Arc<C2dMessage>,
-    sequence: u64,
-    enqueued: OffsetDateTime,
-    expires: OffsetDateTime,
-    deliveries: u8,
-    lock: Option<(Uuid, OffsetDateTime)>,
-}
-
-/// A message that a device holds until it settles it or the lock runs out.
-#[derive(Clone, Debug)]
-pub(crate) struct Locked {
-    pub(crate) message: Arc<C2dMessage>,
-    pub(crate) token: Uuid,
-    pub(crate) sequence: u64,
-    pub(crate) enqueued: OffsetDateTime,
-    pub(crate) deliveries: u8,
-}
-
-/// What became of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Outcome {
-    /// The device took it and is done with it.
-    Completed,
-    /// The device refused it.
-    Rejected,
-    /// The device gave it back, and it waits again.
-    Abandoned,
-    /// Nobody took it in time.
-    Expired,
-    /// The device gave it back once too often.
-    DeliveredTooOften,
-    /// It was removed with everything else that waited.
-    Purged,
-}
+/// A message that a device holds.
+pub(crate) type LockedMessage = Locked<Arc<C2dMessage>>;
 
 impl Hub {
     /// Puts a message into the queue of a device or module.
@@ -60,59 +26,37 @@ impl Hub {
             let text = format!("a cloud-to-device message has at most {MAX_SIZE} bytes, this one {size}");
             return Err(Failure::new(HubErrorCode::MessageTooLarge, text));
         }
+        self.expire_messages(target);
         let now = self.clock().now();
-        let event = {
+        let expires = message
+            .expiry
+            .map_or(now + DEFAULT_TTL, |expiry| expiry.min(now + MAX_TTL));
+        let message_id = message.message_id.clone();
+        let (sequence, check) = {
             let mut registry = self.registry_mut();
             let queue = registry.open_queue(target)?;
-            self.drop_expired(target, queue, now);
-            if queue.messages.len() >= MAX_DEPTH {
+            if queue.len() >= MAX_DEPTH {
                 let text = format!("{target} already has {MAX_DEPTH} messages waiting");
                 return Err(Failure::new(HubErrorCode::DeviceMaximumQueueDepthExceeded, text));
             }
-            queue.count += 1;
-            let queued = Queued {
-                sequence: queue.count,
-                enqueued: now,
-                expires: message.expiry.unwrap_or(now + DEFAULT_TTL),
-                deliveries: 0,
-                lock: None,
-                message: Arc::new(message),
-            };
-            let event = Event::Queued {
-                target: target.clone(),
-                sequence: queued.sequence,
-                message_id: queued.message.message_id.clone(),
-            };
-            queue.messages.push_back(queued);
-            event
+            let sequence = queue.push(Arc::new(message), now, expires);
+            (sequence, queue.watch(Some(expires)))
         };
-        self.journal().record(event);
-        if let Some(arrival) = self.arrivals().get(target) {
-            arrival.notify_waiters();
-        }
+        self.check_messages_at(check, target);
+        self.journal().record(Event::Queued {
+            target: target.clone(),
+            sequence,
+            message_id,
+        });
+        self.tell_of_messages(target);
         Ok(())
     }
 
     /// Hands the next waiting message to a device, for as long as `lock` says.
-    pub(crate) fn take_message(&self, target: &Target, lock: Duration) -> Result<Option<Locked>, Failure> {
+    pub(crate) fn take_message(&self, target: &Target, lock: Duration) -> Result<Option<LockedMessage>, Failure> {
+        self.expire_messages(target);
         let now = self.clock().now();
-        let locked = {
-            let mut registry = self.registry_mut();
-            let queue = registry.queue(target)?;
-            self.drop_expired(target, queue, now);
-            let next = queue.messages.iter_mut().find(|queued| queued.is_free(now));
-            next.map(|queued| {
-                let token = Uuid::new_v4();
-                queued.lock = Some((token, now + lock));
-                Locked {
-                    message: Arc::clone(&queued.message),
-                    token,
-                    sequence: queued.sequence,
-                    enqueued: queued.enqueued,
-                    deliveries: queued.deliveries,
-                }
-            })
-        };
+        let locked = self.registry_mut().queue(target)?.take(now, lock);
         if let Some(locked) = &locked {
             self.journal().record(Event::Delivered {
                 target: target.clone(),
@@ -124,7 +68,9 @@ impl Hub {
     }
 
     /// Waits until there is a message for `target`, and hands it over. Waits also for a device that does not exist yet.
-    pub(crate) async fn next_message(&self, target: &Target, lock: Duration) -> Locked {
+    ///
+    /// Dropping the future loses nothing.
+    pub(crate) async fn next_message(&self, target: &Target, lock: Duration) -> LockedMessage {
         let arrival = Arc::clone(self.arrivals().entry(target.clone()).or_default());
         loop {
             let arrived = arrival.notified();
@@ -144,65 +90,69 @@ impl Hub {
     /// Ends the lock that `token` holds, the way the device says.
     pub(crate) fn settle_message(&self, target: &Target, token: Uuid, outcome: Outcome) -> Result<(), Failure> {
         let now = self.clock().now();
-        let (sequence, outcome) = {
+        let settled = {
             let mut registry = self.registry_mut();
-            let queue = registry.queue(target)?;
-            let lost = || Failure::new(HubErrorCode::DeviceMessageLockLost, "the lock on the message is lost");
-            let held = |queued: &Queued| matches!(queued.lock, Some((held, until)) if held == token && until > now);
-            let at = queue.messages.iter().position(held).ok_or_else(lost)?;
-            let queued = queue.messages.get_mut(at).ok_or_else(lost)?;
-            let sequence = queued.sequence;
-            let mut outcome = outcome;
-            if outcome == Outcome::Abandoned {
-                queued.lock = None;
-                queued.deliveries += 1;
-                if queued.deliveries >= MAX_DELIVERIES {
-                    outcome = Outcome::DeliveredTooOften;
-                }
-            }
-            if outcome != Outcome::Abandoned {
-                queue.messages.remove(at);
-            }
-            (sequence, outcome)
+            registry.queue(target)?.settle(token, outcome, now, MAX_DELIVERIES)
         };
-        self.journal().record(Event::Settled {
-            target: target.clone(),
-            sequence,
-            outcome,
-        });
-        if outcome == Outcome::Abandoned
-            && let Some(arrival) = self.arrivals().get(target)
-        {
-            arrival.notify_waiters();
+        let settled = settled
+            .ok_or_else(|| Failure::new(HubErrorCode::DeviceMessageLockLost, "the lock on the message is lost"))?;
+        let is_back = settled.outcome == Outcome::Abandoned;
+        self.after_settlement(target, vec![settled]);
+        if is_back {
+            self.tell_of_messages(target);
         }
         Ok(())
     }
 
     /// Removes everything that waits for a device, and says how much it was.
     pub(crate) fn purge_messages(&self, target: &Target) -> Result<usize, Failure> {
-        let purged = std::mem::take(&mut self.registry_mut().queue(target)?.messages);
-        for queued in &purged {
-            self.journal().record(Event::Settled {
-                target: target.clone(),
-                sequence: queued.sequence,
-                outcome: Outcome::Purged,
-            });
-        }
-        Ok(purged.len())
+        self.expire_messages(target);
+        let purged = self.registry_mut().queue(target)?.purge();
+        let count = purged.len();
+        self.after_settlement(target, purged);
+        Ok(count)
     }
 
-    fn drop_expired(&self, target: &Target, queue: &mut Queue, now: OffsetDateTime) {
-        queue.messages.retain(|queued| {
-            let keep = queued.expires > now || !queued.is_free(now);
-            if !keep {
-                self.journal().record(Event::Settled {
-                    target: target.clone(),
-                    sequence: queued.sequence,
-                    outcome: Outcome::Expired,
-                });
-            }
-            keep
-        });
+    /// Removes what nobody took in time.
+    pub(crate) fn expire_messages(&self, target: &Target) {
+        let now = self.clock().now();
+        let (expired, check) = {
+            let mut registry = self.registry_mut();
+            let Ok(identity) = registry.identity_mut(target) else {
+                return;
+            };
+            let Some(queue) = identity.queue.as_deref_mut() else {
+                return;
+            };
+            (queue.expire(now), queue.watch(None))
+        };
+        self.check_messages_at(check, target);
+        self.after_settlement(target, expired);
+    }
+
+    /// Writes down what became of messages, and lets those know who asked.
+    fn after_settlement(&self, target: &Target, settled: Vec<Settled<Arc<C2dMessage>>>) {
+        for settled in settled {
+            self.journal().record(Event::Settled {
+                target: target.clone(),
+                sequence: settled.sequence,
+                outcome: settled.outcome,
+            });
+            self.give_feedback(target, &settled.message, settled.outcome);
+        }
+    }
+
+    /// Sees to it that messages expire also when nobody looks.
+    fn check_messages_at(&self, at: Option<OffsetDateTime>, target: &Target) {
+        if let Some(at) = at {
+            self.deadlines().add(at, Due::Messages(target.clone()));
+        }
+    }
+
+    fn tell_of_messages(&self, target: &Target) {
+        if let Some(arrival) = self.arrivals().get(target) {
+            arrival.notify_waiters();
+        }
     }
 
     /// Waits until the first lock in a queue ends by itself; for ever, if there is none.
@@ -210,27 +160,9 @@ impl Hub {
         let first = {
             let mut registry = self.registry_mut();
             let queue = registry.queue(target).ok();
-            queue.and_then(|queue| queue.messages.iter().filter_map(|queued| Some(queued.lock?.1)).min())
+            queue.and_then(|queue| queue.first_lock_end())
         };
-        let clock = self.clock().clone();
-        async move {
-            match first {
-                Some(until) => clock.until(until).await,
-                None => std::future::pending().await,
-            }
-        }
-    }
-}
-
-impl Queue {
-    pub(crate) fn len(&self) -> usize {
-        self.messages.len()
-    }
-}
-
-impl Queued {
-    fn is_free(&self, now: OffsetDateTime) -> bool {
-        self.lock.is_none_or(|(_, until)| until <= now)
+        self.clock().clone().until_some(first)
     }
 }
 
@@ -242,3 +174,4 @@ const MAX_SIZE: usize = 64 * 1024;
 const MAX_DEPTH: usize = 50;
 const MAX_DELIVERIES: u8 = 10;
 const DEFAULT_TTL: Duration = Duration::hours(1);
+const MAX_TTL: Duration = Duration::days(2);

@@ -4,6 +4,7 @@ use iothub_core::HubErrorCode;
 
 use super::{
     DataAction, Event, Failure, Grant, Hub, Target,
+    desired::DesiredChange,
     identities::Document,
     if_match::IfMatch,
     journal::Operation,
@@ -45,7 +46,11 @@ impl Hub {
                 );
                 return Err(Failure::new(HubErrorCode::PreconditionFailed, text));
             }
+            let version = twin.desired.version;
             let changed = twin.write(request, write, now)?;
+            if twin.desired.version != version {
+                self.tell_desired(target, || DesiredChange::of(&twin.desired, &request.desired, write));
+            }
             (document(&registry, target)?, changed)
         };
         if changed {
@@ -73,7 +78,7 @@ impl Hub {
 }
 
 /// For twins the hub names the device as missing when it is the module.
-fn as_device(failure: Failure) -> Failure {
+pub(super) fn as_device(failure: Failure) -> Failure {
     match failure.code {
         HubErrorCode::ModuleNotFound => Failure::new(HubErrorCode::DeviceNotFound, failure.message),
         _ => failure,

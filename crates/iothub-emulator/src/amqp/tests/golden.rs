@@ -12,7 +12,10 @@ use serde_amqp::{Value, primitives::Symbol};
 use time::macros::datetime;
 
 use super::{RawPeer, Reply, device, hex, hub};
-use crate::hub::{Ack, Hub, Locked, queue::LOCK};
+use crate::hub::{
+    Ack, Hub,
+    queue::{LOCK, LockedMessage},
+};
 
 /// Writes a recording piece by piece, and gives what the hub answered before the first AMQP frame, and the frames.
 async fn replay(hub: &Hub, recording: &str, sasl: bool) -> Vec<Reply> {
@@ -39,7 +42,7 @@ async fn replay(hub: &Hub, recording: &str, sasl: bool) -> Vec<Reply> {
     peer.replies()
 }
 
-fn next_message(hub: &Hub, id: &str) -> Option<Locked> {
+fn next_message(hub: &Hub, id: &str) -> Option<LockedMessage> {
     hub.take_message(&device(id), LOCK).unwrap()
 }
 

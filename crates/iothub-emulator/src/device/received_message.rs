@@ -1,0 +1,87 @@
+use std::{fmt, ops::Deref, sync::Arc};
+
+use iothub_core::Result;
+use time::OffsetDateTime;
+
+use crate::hub::{C2dMessage, Hub, Outcome, Target, queue::LockedMessage};
+
+/// A cloud-to-device message that a [`Device`](crate::Device) holds and has to settle.
+///
+/// Dropped unsettled, it waits for its lock of one minute to run out and is delivered again.
+#[must_use = "a message that is not settled comes again"]
+pub struct ReceivedMessage {
+    hub: Hub,
+    target: Target,
+    locked: LockedMessage,
+}
+
+impl ReceivedMessage {
+    pub(super) fn new(hub: Hub, target: Target, locked: LockedMessage) -> Self {
+        Self { hub, target, locked }
+    }
+
+    /// Takes the message off the queue.
+    ///
+    /// # Errors
+    ///
+    /// The lock ran out, and the message is or will be delivered again.
+    pub fn complete(self) -> Result<Arc<C2dMessage>> {
+        self.settle(Outcome::Completed)
+    }
+
+    /// Takes the message off the queue, and lets its sender know that it was refused.
+    ///
+    /// # Errors
+    ///
+    /// The lock ran out, and the message is or will be delivered again.
+    pub fn reject(self) -> Result<Arc<C2dMessage>> {
+        self.settle(Outcome::Rejected)
+    }
+
+    /// Puts the message back. After ten times it is not delivered again.
+    ///
+    /// # Errors
+    ///
+    /// The lock ran out, and the message is or will be delivered again.
+    pub fn abandon(self) -> Result<Arc<C2dMessage>> {
+        self.settle(Outcome::Abandoned)
+    }
+
+    /// Its place in everything that this device was ever sent, from 1.
+    pub fn sequence_number(&self) -> u64 {
+        self.locked.sequence
+    }
+
+    /// When the hub accepted it.
+    pub fn enqueued_time(&self) -> OffsetDateTime {
+        self.locked.enqueued
+    }
+
+    /// How often it was abandoned before.
+    pub fn delivery_count(&self) -> u8 {
+        self.locked.deliveries
+    }
+
+    fn settle(self, outcome: Outcome) -> Result<Arc<C2dMessage>> {
+        self.hub.settle_message(&self.target, self.locked.token, outcome)?;
+        Ok(self.locked.message)
+    }
+}
+
+impl Deref for ReceivedMessage {
+    type Target = C2dMessage;
+
+    fn deref(&self) -> &C2dMessage {
+        &self.locked.message
+    }
+}
+
+impl fmt::Debug for ReceivedMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReceivedMessage")
+            .field("target", &self.target)
+            .field("sequence", &self.locked.sequence)
+            .field("message", &self.locked.message)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,45 @@
+use iothub_core::HubErrorCode;
+use time::Duration;
+
+use super::{answer::Answer, call::Call};
+use crate::hub::{Failure, Hub, method_call::MethodCall, methods::MethodAnswer};
+
+/// Invokes a method, and waits for the device.
+pub(crate) async fn invoke(hub: &Hub, call: &Call) -> Result<Answer, Failure> {
+    let target = call.target()?;
+    let mut timeouts = None;
+    let invoked = match MethodCall::parse(&call.body) {
+        Ok(method) => {
+            timeouts = Some((method.connect_timeout, method.response_timeout));
+            hub.invoke_method(&call.grant, &target, method).await
+        }
+        Err(failure) => Err(failure),
+    };
+    match invoked {
+        Ok(answer) => Ok(Answer::json(document(&answer))),
+        Err(failure) if failure.code == HubErrorCode::IotHubUnauthorizedAccess => Err(failure),
+        Err(failure) => {
+            let timeout = timeouts.and_then(|(connect, response)| match failure.code {
+                HubErrorCode::DeviceNotOnline => Some(connect),
+                HubErrorCode::GatewayTimeout => Some(response),
+                _ => None,
+            });
+            let timeout = timeout.map(clock_face);
+            Ok(Answer::nested_refusal(&failure, timeout.as_deref(), hub.clock().now()))
+        }
+    }
+}
+
+/// The payload goes out as the device wrote it.
+fn document(answer: &MethodAnswer) -> Vec<u8> {
+    let mut json = format!("{{\"status\":{},\"payload\":", answer.status).into_bytes();
+    json.extend_from_slice(&answer.payload);
+    json.push(b'}');
+    json
+}
+
+/// A time span as .NET writes it.
+fn clock_face(span: Duration) -> String {
+    let seconds = span.whole_seconds();
+    format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+}

@@ -1,0 +1,242 @@
+use std::collections::VecDeque;
+
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+use super::Outcome;
+
+/// Messages that wait to be taken, and those that are taken and not settled yet: whoever takes one holds a lock on it.
+///
+/// Devices have such a queue each, and the service has one for feedback and one for file notifications.
+#[derive(Debug)]
+pub(crate) struct LockQueue<T> {
+    entries: VecDeque<Entry<T>>,
+    /// How many messages were ever queued: the last sequence number.
+    count: u64,
+    /// When somebody is going to look for expired messages.
+    watched: Option<OffsetDateTime>,
+}
+
+#[derive(Debug)]
+struct Entry<T> {
+    message: T,
+    sequence: u64,
+    enqueued: OffsetDateTime,
+    expires: OffsetDateTime,
+    deliveries: u8,
+    lock: Option<(Uuid, OffsetDateTime)>,
+}
+
+/// A message that somebody holds until it is settled or the lock runs out.
+#[derive(Clone, Debug)]
+pub(crate) struct Locked<T> {
+    pub(crate) message: T,
+    pub(crate) token: Uuid,
+    pub(crate) sequence: u64,
+    pub(crate) enqueued: OffsetDateTime,
+    /// How often it was given back before.
+    pub(crate) deliveries: u8,
+}
+
+/// What became of a message of a queue. Unless it was abandoned, it is not in there any more.
+#[derive(Debug)]
+pub(crate) struct Settled<T> {
+    pub(crate) message: T,
+    pub(crate) sequence: u64,
+    pub(crate) outcome: Outcome,
+}
+
+impl<T: Clone> LockQueue<T> {
+    /// Returns the number of the message, from 1.
+    pub(crate) fn push(&mut self, message: T, now: OffsetDateTime, expires: OffsetDateTime) -> u64 {
+        self.count += 1;
+        self.entries.push_back(Entry {
+            message,
+            sequence: self.count,
+            enqueued: now,
+            expires,
+            deliveries: 0,
+            lock: None,
+        });
+        self.count
+    }
+
+    /// Hands out the first message that nobody holds, for as long as `lock` says.
+    pub(crate) fn take(&mut self, now: OffsetDateTime, lock: Duration) -> Option<Locked<T>> {
+        let entry = self.entries.iter_mut().find(|entry| entry.is_free(now))?;
+        let token = Uuid::new_v4();
+        entry.lock = Some((token, now + lock));
+        Some(Locked {
+            message: entry.message.clone(),
+            token,
+            sequence: entry.sequence,
+            enqueued: entry.enqueued,
+            deliveries: entry.deliveries,
+        })
+    }
+
+    /// Ends the lock that `token` holds, the way its holder says. `None` if there is no such lock any more.
+    ///
+    /// A message that is given back for the `most`th time is not delivered again.
+    pub(crate) fn settle(
+        &mut self,
+        token: Uuid,
+        outcome: Outcome,
+        now: OffsetDateTime,
+        most: u8,
+    ) -> Option<Settled<T>> {
+        let held = |entry: &Entry<T>| matches!(entry.lock, Some((held, until)) if held == token && until > now);
+        let at = self.entries.iter().position(held)?;
+        let entry = self.entries.get_mut(at)?;
+        let mut settled = entry.settled(outcome);
+        if outcome == Outcome::Abandoned {
+            entry.lock = None;
+            entry.deliveries += 1;
+            if entry.deliveries < most {
+                return Some(settled);
+            }
+            settled.outcome = Outcome::DeliveredTooOften;
+        }
+        self.entries.remove(at);
+        Some(settled)
+    }
+
+    /// Removes what is too old, unless somebody holds it.
+    pub(crate) fn expire(&mut self, now: OffsetDateTime) -> Vec<Settled<T>> {
+        self.watched = self.watched.filter(|watched| *watched > now);
+        self.remove(Outcome::Expired, |entry| entry.expires <= now && entry.is_free(now))
+    }
+
+    /// Removes everything.
+    pub(crate) fn purge(&mut self) -> Vec<Settled<T>> {
+        self.remove(Outcome::Purged, |_| true)
+    }
+
+    /// Changes messages that nobody holds, and removes those of which `change` says that nothing is left.
+    pub(crate) fn retain_free(&mut self, now: OffsetDateTime, mut change: impl FnMut(&mut T) -> bool) {
+        self.entries
+            .retain_mut(|entry| !entry.is_free(now) || change(&mut entry.message));
+    }
+
+    /// When the first lock ends by itself.
+    pub(crate) fn first_lock_end(&self) -> Option<OffsetDateTime> {
+        self.entries.iter().filter_map(|entry| Some(entry.lock?.1)).min()
+    }
+
+    /// Says when somebody has to look for expired messages, unless somebody is going to look before that anyway.
+    ///
+    /// `expires` is the end of a message that was just added. Without it all messages are looked through, if need be.
+    pub(crate) fn watch(&mut self, expires: Option<OffsetDateTime>) -> Option<OffsetDateTime> {
+        let first = match (expires, self.watched) {
+            (Some(expires), watched) => Some(expires).filter(|end| watched.is_none_or(|watched| *end < watched)),
+            (None, Some(_)) => None,
+            (None, None) => self.entries.iter().map(Entry::end).min(),
+        };
+        self.watched = first.or(self.watched);
+        first
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    fn remove(&mut self, outcome: Outcome, which: impl Fn(&Entry<T>) -> bool) -> Vec<Settled<T>> {
+        let mut removed = Vec::new();
+        self.entries.retain(|entry| {
+            let goes = which(entry);
+            if goes {
+                removed.push(entry.settled(outcome));
+            }
+            !goes
+        });
+        removed
+    }
+}
+
+impl<T> Default for LockQueue<T> {
+    fn default() -> Self {
+        Self {
+            entries: VecDeque::new(),
+            count: 0,
+            watched: None,
+        }
+    }
+}
+
+impl<T: Clone> Entry<T> {
+    fn is_free(&self, now: OffsetDateTime) -> bool {
+        self.lock.is_none_or(|(_, until)| until <= now)
+    }
+
+    /// When it expires. While it is held, it does not.
+    fn end(&self) -> OffsetDateTime {
+        self.lock.map_or(self.expires, |(_, until)| until.max(self.expires))
+    }
+
+    fn settled(&self, outcome: Outcome) -> Settled<T> {
+        Settled {
+            message: self.message.clone(),
+            sequence: self.sequence,
+            outcome,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    const NOW: OffsetDateTime = datetime!(2026-01-01 00:00 UTC);
+    const HOUR: Duration = Duration::hours(1);
+    const MINUTE: Duration = Duration::minutes(1);
+
+    fn queue(messages: &[&'static str]) -> LockQueue<&'static str> {
+        let mut queue = LockQueue::default();
+        for message in messages {
+            queue.push(*message, NOW, NOW + HOUR);
+        }
+        queue
+    }
+
+    #[test]
+    fn a_lock_that_runs_out_is_lost_and_does_not_count() {
+        let mut queue = queue(&["a", "b"]);
+        let first = queue.take(NOW, MINUTE).unwrap();
+        assert_eq!(queue.take(NOW, MINUTE).unwrap().message, "b");
+        assert!(queue.take(NOW, MINUTE).is_none());
+        let later = NOW + MINUTE;
+        assert!(queue.settle(first.token, Outcome::Completed, later, 10).is_none());
+        let again = queue.take(later, MINUTE).unwrap();
+        assert_eq!((again.message, again.sequence, again.deliveries), ("a", 1, 0));
+    }
+
+    #[test]
+    fn what_is_given_back_too_often_is_gone() {
+        let mut queue = queue(&["a"]);
+        for (deliveries, outcome) in [
+            (0, Outcome::Abandoned),
+            (1, Outcome::Abandoned),
+            (2, Outcome::DeliveredTooOften),
+        ] {
+            let locked = queue.take(NOW, MINUTE).unwrap();
+            assert_eq!(locked.deliveries, deliveries);
+            let settled = queue.settle(locked.token, Outcome::Abandoned, NOW, 3).unwrap();
+            assert_eq!(settled.outcome, outcome);
+        }
+        assert_eq!(queue.len(), 0);
+    }
+
+    #[test]
+    fn a_message_that_is_held_expires_with_its_lock() {
+        let mut queue = queue(&["a", "b"]);
+        queue.take(NOW + HOUR - Duration::seconds(30), MINUTE).unwrap();
+        assert_eq!(queue.expire(NOW + HOUR).len(), 1);
+        let end = NOW + HOUR + Duration::seconds(30);
+        assert_eq!(queue.watch(None), Some(end));
+        assert_eq!(queue.watch(None), None);
+        assert_eq!(queue.expire(end).len(), 1);
+        assert_eq!(queue.watch(None), None);
+    }
+}

@@ -1,0 +1,103 @@
+//! What goes to the service: the queues of feedback and of file notifications.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use iothub_core::HubErrorCode;
+use time::{Duration, OffsetDateTime};
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use super::{Failure, Hub, Locked, Outcome, deadlines::Due, lock_queue::LockQueue};
+
+/// A queue that any service may take from.
+pub(crate) struct ServiceBound<T> {
+    messages: Mutex<LockQueue<T>>,
+    arrived: Notify,
+    max_deliveries: u8,
+}
+
+impl<T: Clone + Send> ServiceBound<T> {
+    pub(crate) fn new(max_deliveries: u8) -> Self {
+        Self {
+            messages: Mutex::default(),
+            arrived: Notify::new(),
+            max_deliveries,
+        }
+    }
+
+    /// The next message, if one waits.
+    pub(crate) fn take(&self, hub: &Hub) -> Option<Locked<T>> {
+        hub.catch_up();
+        self.messages().take(hub.clock().now(), LOCK)
+    }
+
+    /// Waits for the next message. Dropping the future loses nothing.
+    pub(crate) async fn next(&self, hub: &Hub) -> Locked<T> {
+        loop {
+            let arrived = self.arrived.notified();
+            tokio::pin!(arrived);
+            // Registered before the queue is read, so that nothing can arrive in between.
+            arrived.as_mut().enable();
+            if let Some(locked) = self.take(hub) {
+                return locked;
+            }
+            let first_lock_end = self.messages().first_lock_end();
+            tokio::select! {
+                () = arrived => {}
+                () = hub.clock().clone().until_some(first_lock_end) => {}
+            }
+        }
+    }
+
+    /// Ends the lock that `token` holds, the way the service says.
+    pub(crate) fn settle(&self, hub: &Hub, token: Uuid, outcome: Outcome) -> Result<(), Failure> {
+        let now = hub.clock().now();
+        let settled = self.messages().settle(token, outcome, now, self.max_deliveries);
+        let settled = settled
+            .ok_or_else(|| Failure::new(HubErrorCode::DeviceMessageLockLost, "the lock on the message is lost"))?;
+        if settled.outcome == Outcome::Abandoned {
+            self.arrived.notify_waiters();
+        }
+        Ok(())
+    }
+
+    pub(super) fn push(&self, hub: &Hub, message: T) {
+        let now = hub.clock().now();
+        let check = {
+            let mut messages = self.messages();
+            messages.push(message, now, now + TTL);
+            messages.watch(Some(now + TTL))
+        };
+        if let Some(at) = check {
+            hub.deadlines().add(at, Due::ServiceBound);
+        }
+        self.arrived.notify_waiters();
+    }
+
+    pub(super) fn messages(&self) -> MutexGuard<'_, LockQueue<T>> {
+        self.messages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Hub {
+    /// Removes what no service took in time.
+    pub(super) fn expire_service_bound(&self, now: OffsetDateTime) {
+        let next = [
+            expire(&mut self.feedback().batches.messages(), now),
+            expire(&mut self.uploads().notifications.messages(), now),
+        ];
+        for at in next.into_iter().flatten() {
+            self.deadlines().add(at, Due::ServiceBound);
+        }
+    }
+}
+
+/// Says when to look again.
+fn expire<T: Clone>(messages: &mut LockQueue<T>, now: OffsetDateTime) -> Option<OffsetDateTime> {
+    messages.expire(now);
+    messages.watch(None)
+}
+
+/// The defaults of a hub.
+const LOCK: Duration = Duration::minutes(1);
+const TTL: Duration = Duration::hours(1);

@@ -1,0 +1,326 @@
+//! Connections of devices: who is there, and what the hub can hand to it.
+//!
+//! A door opens a [`Session`] when a device has shown who it is, keeps it as long as the connection, and drops it with
+//! the connection. Everything that a device does and gets goes through it, whatever the protocol.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use iothub_core::HubErrorCode;
+use tokio::sync::{Notify, mpsc, watch};
+use uuid::Uuid;
+
+use super::{
+    D2cMessage, Door, Event, Failure, Hub, Outcome, Target,
+    desired::{DesiredChange, DesiredChanges},
+    methods::{MethodRequest, MethodRequests},
+    queue::{LOCK, LockedMessage},
+};
+
+/// A connection of a device or module. There is one at most for each; a newer one takes over.
+///
+/// Dropping it is how the device goes away.
+pub(crate) struct Session {
+    hub: Hub,
+    live: Arc<Live>,
+}
+
+/// Why the hub ends a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SessionEnd {
+    /// The device or module connected again.
+    TakenOver,
+    /// Its identity was deleted.
+    Deleted,
+    /// Its identity was disabled.
+    Disabled,
+    /// It did not take what it asked to be sent.
+    TooSlow,
+}
+
+/// The sessions of all devices.
+#[derive(Default)]
+pub(crate) struct Sessions {
+    /// By the id of the device, together with those of its modules.
+    live: Mutex<HashMap<String, Vec<Arc<Live>>>>,
+    count: AtomicU64,
+    /// Somebody began to listen for methods.
+    listening: Notify,
+}
+
+/// What the hub knows of a session.
+struct Live {
+    number: u64,
+    target: Target,
+    generation: u64,
+    door: Door,
+    ended: watch::Sender<Option<SessionEnd>>,
+    methods: Mutex<Option<mpsc::Sender<MethodRequest>>>,
+    desired: Mutex<Option<mpsc::Sender<DesiredChange>>>,
+}
+
+impl Hub {
+    /// Opens a session, and ends the one that this device or module may have had.
+    ///
+    /// # Errors
+    ///
+    /// It does not exist, or the device is disabled.
+    pub(crate) fn connect(&self, target: &Target, door: Door) -> Result<Session, Failure> {
+        let now = self.clock().now();
+        let (live, older) = {
+            let mut registry = self.registry_mut();
+            registry.must_be_enabled(target)?;
+            let identity = registry.identity_mut(target)?;
+            identity.connection.connected = true;
+            identity.connection.updated = Some(now);
+            identity.connection.last_activity = Some(now);
+            let live = Arc::new(Live {
+                number: self.sessions().count.fetch_add(1, Ordering::Relaxed) + 1,
+                target: target.clone(),
+                generation: identity.generation,
+                door,
+                ended: watch::Sender::new(None),
+                methods: Mutex::default(),
+                desired: Mutex::default(),
+            });
+            let mut all = self.sessions().live();
+            let family = all.entry(target.device().to_owned()).or_default();
+            let older = family.iter().position(|live| live.target == *target);
+            let older = older.map(|at| family.swap_remove(at));
+            family.push(Arc::clone(&live));
+            (live, older)
+        };
+        if let Some(older) = older {
+            older.end(SessionEnd::TakenOver);
+        }
+        self.journal().record(Event::Connected {
+            target: target.clone(),
+            door,
+        });
+        Ok(Session {
+            hub: self.clone(),
+            live,
+        })
+    }
+
+    /// Ends the sessions of a device and its modules that no longer may be: after its identity was changed.
+    pub(super) fn review_sessions(&self, device: &str) {
+        let registry = self.registry();
+        let all = self.sessions().live();
+        for live in all.get(device).into_iter().flatten() {
+            let generation = registry.identity(&live.target).map(|identity| identity.generation);
+            if generation != Ok(live.generation) {
+                live.end(SessionEnd::Deleted);
+            } else if registry.must_be_enabled(&live.target).is_err() {
+                live.end(SessionEnd::Disabled);
+            }
+        }
+    }
+
+    /// Where method requests for a device go, if it listens for them.
+    pub(super) fn method_line(&self, target: &Target) -> Option<mpsc::Sender<MethodRequest>> {
+        let live = self.sessions().find(target)?;
+        let line = lock(&live.methods).clone()?;
+        (!line.is_closed()).then_some(line)
+    }
+
+    /// Returns when somebody begins to listen for methods. Whoever did while the future was enabled is not missed.
+    pub(super) fn method_listener(&self) -> tokio::sync::futures::Notified<'_> {
+        self.sessions().listening.notified()
+    }
+
+    /// Hands a change of desired properties to a device that watches them.
+    ///
+    /// Called with the registry locked, so that changes arrive in the order of their versions.
+    pub(super) fn tell_desired(&self, target: &Target, change: impl FnOnce() -> DesiredChange) {
+        let Some(live) = self.sessions().find(target) else {
+            return;
+        };
+        let sent = lock(&live.desired).as_ref().map(|line| line.try_send(change()));
+        if let Some(Err(mpsc::error::TrySendError::Full(_))) = sent {
+            // Leaving one out would leave the device with wrong properties; when it is back, it reads the twin.
+            live.end(SessionEnd::TooSlow);
+        }
+    }
+
+    /// Remembers that a device was heard of.
+    pub(super) fn touch(&self, target: &Target) {
+        let now = self.clock().now();
+        if let Ok(identity) = self.registry_mut().identity_mut(target) {
+            identity.connection.last_activity = Some(now);
+        }
+    }
+}
+
+impl Session {
+    /// Whose it is.
+    pub(crate) fn target(&self) -> &Target {
+        &self.live.target
+    }
+
+    /// Returns when the hub ends the session; the door then closes the connection.
+    pub(crate) async fn ended(&self) -> SessionEnd {
+        let mut ended = self.live.ended.subscribe();
+        match ended.wait_for(Option::is_some).await.map(|end| *end) {
+            Ok(Some(end)) => end,
+            // The sender lives as long as `self` does.
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// Why the hub has ended the session, if it has.
+    pub(crate) fn end(&self) -> Option<SessionEnd> {
+        *self.live.ended.borrow()
+    }
+
+    /// Waits for the next cloud-to-device message and locks it for the device. Dropping the future loses nothing.
+    pub(crate) async fn next_message(&self) -> LockedMessage {
+        self.hub.next_message(self.target(), LOCK).await
+    }
+
+    /// The next cloud-to-device message, if one waits.
+    pub(crate) fn take_message(&self) -> Result<Option<LockedMessage>, Failure> {
+        self.active()?;
+        self.hub.take_message(self.target(), LOCK)
+    }
+
+    /// Says what became of a cloud-to-device message.
+    pub(crate) fn settle_message(&self, token: Uuid, outcome: Outcome) -> Result<(), Failure> {
+        self.active()?;
+        self.hub.settle_message(self.target(), token, outcome)
+    }
+
+    /// Begins to take method requests; earlier listeners of this session get no more. Dropping the listener ends it.
+    pub(crate) fn listen_for_methods(&self) -> MethodRequests {
+        let (sender, receiver) = mpsc::channel(LINE);
+        *lock(&self.live.methods) = Some(sender);
+        self.hub.sessions().listening.notify_waiters();
+        MethodRequests::new(self.hub.clone(), self.target().clone(), receiver)
+    }
+
+    /// Answers a method request. An empty payload is null.
+    ///
+    /// # Errors
+    ///
+    /// Nobody waits for this answer, or waits any more; or the payload is not JSON.
+    pub(crate) fn answer_method(&self, id: Uuid, status: i32, payload: bytes::Bytes) -> Result<(), Failure> {
+        self.active()?;
+        self.hub.answer_method(self.target(), id, status, payload)
+    }
+
+    /// Begins to watch desired properties; earlier watchers of this session get no more. Dropping the watcher ends it.
+    ///
+    /// What changed before is in the [`twin`](Self::twin).
+    pub(crate) fn watch_desired(&self) -> DesiredChanges {
+        let (sender, receiver) = mpsc::channel(LINE);
+        *lock(&self.live.desired) = Some(sender);
+        DesiredChanges::new(receiver)
+    }
+
+    /// The twin as a device sees it: JSON with `desired` and `reported`, each with its `$version`.
+    pub(crate) fn twin(&self) -> Result<String, Failure> {
+        self.active()?;
+        self.hub.device_twin(self.target())
+    }
+
+    /// Merges into the reported properties, and returns their version.
+    pub(crate) fn report(&self, patch: &str) -> Result<u64, Failure> {
+        self.active()?;
+        self.hub.report(self.target(), patch)
+    }
+
+    /// Takes a message for the services.
+    pub(crate) fn send(&self, message: D2cMessage) -> Result<(), Failure> {
+        self.active()?;
+        self.hub.receive_telemetry(self.target(), message)
+    }
+
+    /// Refuses what comes over a connection that the hub has ended.
+    fn active(&self) -> Result<(), Failure> {
+        match self.end() {
+            None => {
+                self.hub.touch(self.target());
+                Ok(())
+            }
+            Some(end) => {
+                let text = format!("the hub has ended this connection of {}: {end:?}", self.target());
+                Err(Failure::new(HubErrorCode::DeviceNotOnline, text))
+            }
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let now = self.hub.clock().now();
+        {
+            let mut registry = self.hub.registry_mut();
+            if self.hub.sessions().remove(&self.live)
+                && let Ok(identity) = registry.identity_mut(&self.live.target)
+                && identity.generation == self.live.generation
+            {
+                identity.connection.connected = false;
+                identity.connection.updated = Some(now);
+                identity.connection.last_activity = Some(now);
+            }
+        }
+        self.hub.journal().record(Event::Disconnected {
+            target: self.live.target.clone(),
+            door: self.live.door,
+            end: self.end(),
+        });
+    }
+}
+
+impl Sessions {
+    fn live(&self) -> MutexGuard<'_, HashMap<String, Vec<Arc<Live>>>> {
+        lock(&self.live)
+    }
+
+    fn find(&self, target: &Target) -> Option<Arc<Live>> {
+        let all = self.live();
+        let family = all.get(target.device())?;
+        family.iter().find(|live| live.target == *target).map(Arc::clone)
+    }
+
+    /// False if a newer session has taken its place.
+    fn remove(&self, live: &Live) -> bool {
+        let mut all = self.live();
+        let Some(family) = all.get_mut(live.target.device()) else {
+            return false;
+        };
+        let count = family.len();
+        family.retain(|known| known.number != live.number);
+        let removed = family.len() < count;
+        if family.is_empty() {
+            all.remove(live.target.device());
+        }
+        removed
+    }
+}
+
+impl Live {
+    /// Hands out nothing any more. The first reason stays.
+    fn end(&self, end: SessionEnd) {
+        *lock(&self.methods) = None;
+        *lock(&self.desired) = None;
+        self.ended.send_if_modified(|ended| {
+            let is_first = ended.is_none();
+            ended.get_or_insert(end);
+            is_first
+        });
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How much may wait for a device that is slow to take it.
+const LINE: usize = 100;

@@ -1,0 +1,153 @@
+//! Messages from devices, kept for those who read the built-in endpoint.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use iothub_core::HubErrorCode;
+use time::{Duration, OffsetDateTime};
+
+use super::{D2cMessage, Event, Failure, Hub, Target};
+
+/// A message from a device, and what the hub adds to it.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct TelemetryEvent {
+    /// What the device sent.
+    pub message: D2cMessage,
+    /// Who sent it.
+    pub source: Target,
+    /// The generation of the identity that sent it.
+    pub generation_id: String,
+    /// How the sender showed who it is: `sas`, `selfSigned`, `certificateAuthority` or `none`.
+    pub authentication: &'static str,
+    /// The partition it is kept in; all messages of a device are in the same.
+    pub partition: usize,
+    /// Its place in the partition, from 0.
+    pub sequence_number: u64,
+    /// Where it begins in the partition, in bytes.
+    pub offset: u64,
+    /// When the hub accepted it.
+    pub enqueued_time: OffsetDateTime,
+}
+
+/// The partitions of the built-in endpoint.
+pub(crate) struct Telemetry {
+    partitions: [Mutex<Partition>; PARTITIONS],
+}
+
+#[derive(Default)]
+struct Partition {
+    events: VecDeque<Arc<TelemetryEvent>>,
+    next_sequence: u64,
+    next_offset: u64,
+}
+
+impl Hub {
+    /// Keeps a message of a device for those who read them.
+    ///
+    /// # Errors
+    ///
+    /// There is no such device, it is disabled, or the message is too large.
+    pub(crate) fn receive_telemetry(&self, source: &Target, message: D2cMessage) -> Result<(), Failure> {
+        let size = message.size();
+        if size > MAX_SIZE {
+            let text = format!("a device-to-cloud message has at most {MAX_SIZE} bytes, this one {size}");
+            return Err(Failure::new(HubErrorCode::MessageTooLarge, text));
+        }
+        let (generation, authentication) = {
+            let registry = self.registry();
+            registry.must_be_enabled(source)?;
+            let identity = registry.identity(source)?;
+            (identity.generation, identity.authentication.kind())
+        };
+        let now = self.clock().now();
+        let partition = partition_of(source.device());
+        let sequence_number = {
+            let mut kept = self.telemetry().lock(partition);
+            let (sequence_number, offset) = (kept.next_sequence, kept.next_offset);
+            kept.next_sequence += 1;
+            kept.next_offset += size as u64;
+            kept.make_room(now);
+            kept.events.push_back(Arc::new(TelemetryEvent {
+                message,
+                source: source.clone(),
+                generation_id: generation.to_string(),
+                authentication,
+                partition,
+                sequence_number,
+                offset,
+                enqueued_time: now,
+            }));
+            sequence_number
+        };
+        self.journal().record(Event::Telemetry {
+            source: source.clone(),
+            partition,
+            sequence_number,
+        });
+        Ok(())
+    }
+}
+
+impl Telemetry {
+    /// What is kept, by partition and there in the order in which it came.
+    pub(crate) fn events(&self) -> Vec<Arc<TelemetryEvent>> {
+        let kept = (0..PARTITIONS).map(|partition| self.lock(partition).events.clone());
+        kept.flatten().collect()
+    }
+
+    fn lock(&self, partition: usize) -> MutexGuard<'_, Partition> {
+        self.partitions[partition]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self {
+            partitions: Default::default(),
+        }
+    }
+}
+
+impl Partition {
+    /// Forgets what is too old, and the oldest when there is too much.
+    fn make_room(&mut self, now: OffsetDateTime) {
+        let is_old = |event: &mut Arc<TelemetryEvent>| event.enqueued_time + RETENTION <= now;
+        while self.events.len() >= CAPACITY || self.events.front_mut().is_some_and(is_old) {
+            self.events.pop_front();
+        }
+    }
+}
+
+/// The same for a device in every run: FNV-1a.
+fn partition_of(device: &str) -> usize {
+    let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    let hash = device.bytes().fold(0xcbf2_9ce4_8422_2325, mix);
+    (hash % PARTITIONS as u64) as usize
+}
+
+/// The defaults of a hub.
+const PARTITIONS: usize = 4;
+const RETENTION: Duration = Duration::days(1);
+
+/// How many messages a partition keeps, which a hub in the cloud does not count.
+const CAPACITY: usize = 25_000;
+
+/// The published limit.
+const MAX_SIZE: usize = 256 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_is_the_published_one() {
+        // The test vector of FNV-1a, 64 bits: "foobar" is 85944171f73967e8.
+        assert_eq!(partition_of("foobar"), (0x8594_4171_f739_67e8_u64 % 4) as usize);
+        assert_eq!(partition_of(""), (0xcbf2_9ce4_8422_2325_u64 % 4) as usize);
+    }
+}

@@ -1,0 +1,193 @@
+//! Files that devices upload: where they may write, and the notifications of what they wrote.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use bytes::Bytes;
+use iothub_core::{DeviceId, HubErrorCode};
+use serde::Serialize;
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+use super::{Event, Failure, Hub, service_bound::ServiceBound, timestamp};
+
+/// Uploads under way, and notifications that wait for a service.
+pub(crate) struct Uploads {
+    under_way: Mutex<HashMap<Uuid, Upload>>,
+    pub(crate) notifications: ServiceBound<Arc<FileNotification>>,
+}
+
+struct Upload {
+    device: DeviceId,
+    blob: String,
+    expires: OffsetDateTime,
+}
+
+/// Keeps the files of devices.
+pub(crate) trait FileStore: Send + Sync {
+    /// Where a blob may be written until then.
+    fn place(&self, blob: &str, expires: OffsetDateTime) -> FilePlace;
+
+    /// The blob as it is now, if it is there.
+    fn look_up(&self, blob: &str) -> Option<StoredFile>;
+
+    /// Writes a blob, as a device in this process does.
+    fn write(&self, blob: &str, contents: Bytes);
+}
+
+/// What a device needs to write a blob. The token is a secret.
+pub(crate) struct FilePlace {
+    /// With what stands before the container in the path.
+    pub(crate) host: String,
+    pub(crate) container: String,
+    /// A query with its question mark.
+    pub(crate) sas_token: String,
+}
+
+/// A blob that was uploaded.
+pub(crate) struct StoredFile {
+    pub(crate) uri: String,
+    pub(crate) size: u64,
+    pub(crate) modified: OffsetDateTime,
+}
+
+/// An upload that a device has begun.
+pub(crate) struct BegunUpload {
+    pub(crate) correlation_id: Uuid,
+    pub(crate) blob: String,
+    pub(crate) place: FilePlace,
+}
+
+/// What services hear of a file.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct FileNotification {
+    device_id: String,
+    blob_uri: String,
+    blob_name: String,
+    last_updated_time: String,
+    blob_size_in_bytes: u64,
+    enqueued_time_utc: String,
+}
+
+impl Uploads {
+    pub(crate) fn new() -> Self {
+        Self {
+            under_way: Mutex::default(),
+            notifications: ServiceBound::new(MAX_DELIVERIES),
+        }
+    }
+
+    fn under_way(&self) -> MutexGuard<'_, HashMap<Uuid, Upload>> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Hub {
+    /// Lets a device write a blob, for an hour.
+    pub(crate) fn begin_upload(&self, device: &DeviceId, name: &str) -> Result<BegunUpload, Failure> {
+        if name.is_empty() || name.len() > MAX_NAME {
+            let text = format!("blobName has 1 to {MAX_NAME} characters");
+            return Err(Failure::argument(text));
+        }
+        let store = self.file_store()?;
+        let now = self.clock().now();
+        let upload = Upload {
+            device: device.clone(),
+            blob: format!("{device}/{name}"),
+            expires: now + LIFETIME,
+        };
+        let (blob, expires) = (upload.blob.clone(), upload.expires);
+        let correlation_id = Uuid::new_v4();
+        {
+            let mut under_way = self.uploads().under_way();
+            under_way.retain(|_, upload| upload.expires > now);
+            let count = under_way.values().filter(|upload| upload.device == *device).count();
+            if count >= MAX_UNDER_WAY {
+                let text = format!("{device} already has {count} uploads under way");
+                return Err(Failure::new(
+                    HubErrorCode::DeviceMaximumActiveFileUploadLimitExceeded,
+                    text,
+                ));
+            }
+            under_way.insert(correlation_id, upload);
+        }
+        Ok(BegunUpload {
+            correlation_id,
+            place: store.place(&blob, expires),
+            blob,
+        })
+    }
+
+    /// Ends an upload; services are told if it went well.
+    pub(crate) fn end_upload(&self, device: &DeviceId, correlation_id: &str, went_well: bool) -> Result<(), Failure> {
+        let unknown = || {
+            let text = format!("{device} has no upload with the correlation id {correlation_id:?}");
+            Failure::new(HubErrorCode::InvalidFileUploadCorrelationId, text)
+        };
+        let id: Uuid = correlation_id.parse().map_err(|_| unknown())?;
+        let now = self.clock().now();
+        let store = self.file_store()?;
+        let upload = {
+            let mut under_way = self.uploads().under_way();
+            if under_way.get(&id).is_none_or(|upload| upload.device != *device) {
+                return Err(unknown());
+            }
+            under_way.remove(&id).ok_or_else(unknown)?
+        };
+        if upload.expires <= now {
+            let text = format!("the upload {correlation_id} took longer than an hour");
+            return Err(Failure::new(HubErrorCode::ExpiredFileUploadCorrelationId, text));
+        }
+        if !went_well {
+            return Ok(());
+        }
+        let file = store.look_up(&upload.blob).ok_or_else(|| {
+            let text = format!(
+                "there is no blob {}, and the upload is said to have gone well",
+                upload.blob
+            );
+            Failure::new(HubErrorCode::InvalidStorageEndpointOrBlob, text)
+        })?;
+        self.journal().record(Event::FileUploaded {
+            device: device.to_string(),
+            blob: upload.blob.clone(),
+        });
+        let notification = FileNotification {
+            device_id: device.to_string(),
+            blob_uri: file.uri,
+            blob_name: upload.blob,
+            last_updated_time: timestamp::text(Some(file.modified)),
+            blob_size_in_bytes: file.size,
+            enqueued_time_utc: timestamp::text(Some(now)),
+        };
+        self.uploads().notifications.push(self, Arc::new(notification));
+        Ok(())
+    }
+
+    /// Uploads a file as a device in this process does.
+    pub(crate) fn upload(&self, device: &DeviceId, name: &str, contents: Bytes) -> Result<(), Failure> {
+        let begun = self.begin_upload(device, name)?;
+        self.file_store()?.write(&begun.blob, contents);
+        self.end_upload(device, &begun.correlation_id.to_string(), true)
+    }
+
+    fn file_store(&self) -> Result<&dyn FileStore, Failure> {
+        self.stored_files().ok_or_else(|| {
+            let text = "no storage account is configured for uploads";
+            Failure::new(HubErrorCode::DefaultStorageEndpointNotConfigured, text)
+        })
+    }
+}
+
+/// How many uploads a device may have under way, and for how long: the published limit and default.
+const MAX_UNDER_WAY: usize = 10;
+const LIFETIME: Duration = Duration::hours(1);
+
+/// What is left of the limit of a blob's name after the id of a device.
+const MAX_NAME: usize = 1024 - 129;
+
+/// The default of a hub.
+const MAX_DELIVERIES: u8 = 100;
