@@ -14,6 +14,8 @@ use crate::cargo::{cargo, root, step};
 /// The languages, and how a script of each is run.
 const LANGUAGES: &[(&str, &str)] = &[("python", "py"), ("node", "js")];
 
+const EMULATOR: &str = "iothub-emulator";
+
 /// Sets the SDKs up, starts the emulator, and runs the scripts whose name holds one of `names`, or all.
 pub(crate) fn run(names: &[&str]) -> Result<(), String> {
     let work = root().join("target/interop");
@@ -21,6 +23,7 @@ pub(crate) fn run(names: &[&str]) -> Result<(), String> {
     set_up_python(&work)?;
     set_up_node(&work)?;
     step(&mut cargo(&["build", "--package", "iothub-emulator"]))?;
+    take_emulator(&work)?;
     let (mut ran, mut failed) = (0, Vec::new());
     for (language, extension) in LANGUAGES {
         for script in scripts(language, extension)? {
@@ -46,6 +49,13 @@ pub(crate) fn run(names: &[&str]) -> Result<(), String> {
         (_, true) => Ok(()),
         (_, false) => Err(format!("interop failed: {}", failed.join(", "))),
     }
+}
+
+/// Copies the emulator, so that all scripts meet the same one even if somebody builds another meanwhile.
+fn take_emulator(work: &Path) -> Result<(), String> {
+    let built = root().join("target/debug").join(EMULATOR);
+    fs::copy(&built, work.join(EMULATOR)).map_err(|error| format!("{}: {error}", built.display()))?;
+    Ok(())
 }
 
 /// Runs a script. How to reach the hub is not shown, because keys belong to that.
@@ -164,7 +174,7 @@ impl Hub {
         let _ = fs::remove_dir_all(&data);
         let log = work.join(format!("{}.log", script.replace('/', "-")));
         let log_file = fs::File::create(&log).map_err(|error| format!("{}: {error}", log.display()))?;
-        let mut process = Command::new(root().join("target/debug/iothub-emulator"))
+        let mut process = Command::new(work.join(EMULATOR))
             .args([
                 "--host",
                 "localhost",
