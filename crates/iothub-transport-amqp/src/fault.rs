@@ -1,5 +1,7 @@
 //! What the engine says when something ends, in the seam's words.
 
+use std::io;
+
 use azure_core::{Error, error::ErrorKind};
 use fe2o3_amqp::{
     connection::{self, ConnectionStopReason, OpenError},
@@ -49,6 +51,14 @@ pub(crate) fn of_open(error: OpenError, wire: Option<String>, host: &str) -> Err
     let (kind, fault) = match error {
         OpenError::RemoteClosedWithError(error) => (ErrorKind::Connection, said(AmqpScope::Connection, error)),
         OpenError::RemoteClosed => (ErrorKind::Connection, text(AmqpScope::Connection, "the hub closed it")),
+        OpenError::Io(cause) | OpenError::TransportError(transport::Error::Io(cause))
+            if cause.kind() == io::ErrorKind::InvalidData =>
+        {
+            (
+                ErrorKind::Other,
+                text(AmqpScope::Connection, wire.unwrap_or_else(|| cause.to_string())),
+            )
+        }
         OpenError::Io(_)
         | OpenError::TransportError(transport::Error::Io(_))
         | OpenError::TransportError(transport::Error::IdleTimeoutElapsed) => {

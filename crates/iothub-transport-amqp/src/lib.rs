@@ -6,6 +6,7 @@ mod connection;
 mod end;
 mod fault;
 mod frames;
+mod inbound;
 mod message;
 mod options;
 mod outbox;
@@ -13,6 +14,7 @@ mod receiver;
 mod sender;
 mod transport;
 mod value;
+mod walk;
 mod web_socket;
 mod wire;
 #[cfg(test)]

@@ -83,7 +83,7 @@ impl Outbox {
         if self.is_closed {
             return bytes.len();
         }
-        self.frames.follow(bytes, |_| false, |_, _| {});
+        self.frames.follow(bytes);
         self.gathered.extend_from_slice(bytes);
         self.was_put_off = false;
         bytes.len()

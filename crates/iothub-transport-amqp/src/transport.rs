@@ -84,7 +84,7 @@ impl Shared {
     async fn open(&self, hub: &HubHost, stream: Box<dyn ByteStream>) -> Result<Fe2o3Connection> {
         let options = &self.options;
         let watch = AttachWatch::default();
-        let (wire, cut) = Wire::new(stream, options.idle_timeout, watch.clone());
+        let (wire, cut) = Wire::new(stream, options.idle_timeout, options.max_message_bytes, watch.clone());
         // The engine tells the peer half of what it is given, and waits itself for all of it; the wire is earlier.
         let idle = u32::try_from(options.idle_timeout.as_millis() * 2).unwrap_or(u32::MAX);
         let opening = Connection::builder()

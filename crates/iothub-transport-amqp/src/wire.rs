@@ -16,7 +16,7 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
-use crate::{attach_watch::AttachWatch, byte_stream::ByteStream, frames::Frames, outbox::Outbox};
+use crate::{attach_watch::AttachWatch, byte_stream::ByteStream, inbound::Inbound, outbox::Outbox};
 
 /// The stream that the engine reads and writes, with what the engine leaves out.
 ///
@@ -26,6 +26,7 @@ use crate::{attach_watch::AttachWatch, byte_stream::ByteStream, frames::Frames, 
 /// - Frames go out [together](Outbox). The engine flushes each.
 /// - It can be [cut](Cut) from outside, whatever the engine waits for.
 /// - It shows the peer's frames to an [`AttachWatch`].
+/// - It hands on nothing that is [too deep](Inbound) to be decoded.
 /// - It closes the connection itself. The engine calls every frame that crosses its own close an error.
 /// - Once the peer has closed the connection, what cannot be written any more is no error: it would hide the peer's reason.
 ///
@@ -37,7 +38,7 @@ pub(crate) struct Wire {
     watch: AttachWatch,
     outbox: Outbox,
 
-    inbound: Frames,
+    inbound: Inbound,
     /// Whether the peer has sent its close frame.
     is_closed: bool,
     idle: Duration,
@@ -57,14 +58,19 @@ struct Shared {
 }
 
 impl Wire {
-    pub(crate) fn new(stream: Box<dyn ByteStream>, idle: Duration, watch: AttachWatch) -> (Self, Cut) {
+    pub(crate) fn new(
+        stream: Box<dyn ByteStream>,
+        idle: Duration,
+        max_message: u64,
+        watch: AttachWatch,
+    ) -> (Self, Cut) {
         let shared = Arc::new(Shared::default());
         let wire = Self {
             stream,
             shared: shared.clone(),
             watch,
             outbox: Outbox::new(idle),
-            inbound: Frames::default(),
+            inbound: Inbound::new(max_message),
             is_closed: false,
             idle,
             heard: Instant::now(),
@@ -96,8 +102,11 @@ impl Wire {
         match Pin::new(&mut self.stream).poll_read(cx, buf) {
             Poll::Ready(Ok(())) if buf.filled().len() > before => {
                 self.heard = Instant::now();
-                self.hear(&buf.filled()[before..]);
-                Poll::Ready(Ok(()))
+                let heard = self.hear(&mut buf.filled_mut()[before..]);
+                if heard.is_err() {
+                    buf.set_filled(before);
+                }
+                Poll::Ready(heard)
             }
             Poll::Ready(Err(error)) if error.kind() != io::ErrorKind::UnexpectedEof => Poll::Ready(Err(error)),
             // TLS calls it an unexpected end when its own goodbye is missing.
@@ -129,7 +138,7 @@ impl Wire {
         }
     }
 
-    fn hear(&mut self, bytes: &[u8]) {
+    fn hear(&mut self, bytes: &mut [u8]) -> io::Result<()> {
         let Self {
             inbound,
             watch,
@@ -137,17 +146,16 @@ impl Wire {
             is_closed,
             ..
         } = self;
-        inbound.follow(
+        let heard = inbound.follow(
             bytes,
             |code| matches!(code, OPEN | CLOSE) || watch.wants(code),
-            // What cannot be decoded is the engine's to report.
-            |channel, body| match serde_amqp::from_slice(body) {
-                Ok(Performative::Open(open)) => outbox.keep_alive(open.idle_time_out),
-                Ok(Performative::Close(_)) => *is_closed = true,
-                Ok(frame) => watch.heard(channel, &frame),
-                Err(_) => {}
+            |channel, frame| match frame {
+                Performative::Open(open) => outbox.keep_alive(open.idle_time_out),
+                Performative::Close(_) => *is_closed = true,
+                frame => watch.heard(channel, frame),
             },
         );
+        heard.map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why))
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -256,7 +264,7 @@ mod tests {
 
     fn wire(room: usize) -> (Wire, Cut, DuplexStream) {
         let (ours, peer) = duplex(room);
-        let (wire, cut) = Wire::new(Box::new(ours), IDLE, AttachWatch::default());
+        let (wire, cut) = Wire::new(Box::new(ours), IDLE, 1024, AttachWatch::default());
         (wire, cut, peer)
     }
 

@@ -4,6 +4,7 @@
 mod certificates;
 mod connecting;
 mod contract;
+mod nesting;
 mod peer;
 mod receiving;
 mod sending;
