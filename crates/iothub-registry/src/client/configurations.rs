@@ -214,9 +214,9 @@ impl RegistryClient {
     ///
     /// # Errors
     ///
-    /// [`HubErrorCode::InvalidConfigurationContent`] if it is not content for edge devices, such as one without
-    /// `$edgeAgent`. [`HubErrorCode::DeviceNotFound`] if no device has this id. A device that is not an edge device is
-    /// refused with status 400.
+    /// [`HubErrorCode::InvalidConfigurationContent`] if there is something wrong with the content, such as that it has no
+    /// `$edgeAgent`. [`HubErrorCode::DeviceNotFound`] if no device has this id. Content that is not for edge devices, and
+    /// a device that is not one, are refused with status 400.
     ///
     /// # Examples
     ///

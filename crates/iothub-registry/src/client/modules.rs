@@ -14,6 +14,9 @@ use crate::{
 ///
 /// An edge device has the modules `$edgeAgent` and `$edgeHub` from the beginning; other names that begin with `$` are
 /// refused.
+///
+/// The key of a shared access policy is told nothing about a device that is missing or disabled: where these calls name
+/// [`HubErrorCode::DeviceNotFound`], it gets [`HubErrorCode::IotHubUnauthorizedAccess`].
 impl RegistryClient {
     /// Adds a module to a device, and its twin with it.
     ///
