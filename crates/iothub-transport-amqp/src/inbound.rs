@@ -223,3 +223,113 @@ const TRANSFER: u8 = 0x14;
 const NO_CONSTRUCTOR: u8 = 0x01;
 /// Far more than the links of a connection.
 const MAX_BEGUN: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Frames by hand, AMQP 1.0 parts 2.3 and 2.7.
+    fn frame(performative: &[u8], payload: &[u8]) -> Vec<u8> {
+        let size = u32::try_from(HEAD + performative.len() + payload.len()).unwrap();
+        [&size.to_be_bytes()[..], &[2, 0, 0, 7], performative, payload].concat()
+    }
+
+    fn transfer(handle: u16, flags: [bool; 3], payload: &[u8]) -> Vec<u8> {
+        let [more, resume, aborted] = flags.map(|flag| if flag { 0x41 } else { 0x42 });
+        let [high, low] = handle.to_be_bytes();
+        let fields = [
+            0x70, 0, 0, high, low, 0x43, 0xa0, 1, 1, 0x43, 0x42, more, 0x40, 0x40, resume, aborted,
+        ];
+        frame(&[&[0x00, 0x53, 0x14, 0xc0, 17, 10][..], &fields].concat(), payload)
+    }
+
+    fn attach(handle: u8) -> Vec<u8> {
+        frame(&[0x00, 0x53, 0x12, 0xc0, 7, 3, 0xa1, 1, b'x', 0x52, handle, 0x42], &[])
+    }
+
+    /// A section with lists in the short form around a null; `true` is what comes after it, if it is read.
+    fn deep(levels: usize) -> Vec<u8> {
+        let lists = (0..levels).fold(vec![0x40], |inner, _| {
+            let size = u8::try_from(inner.len() + 1).unwrap_or(0xff);
+            [&[0xc0, size, 1][..], &inner].concat()
+        });
+        [&[0x00, 0x53, 0x77][..], &lists, &[0x41]].concat()
+    }
+
+    /// Where the constructor of the first list stands that is too deep: one level is the section's own.
+    const SPOILT: usize = 3 + 63 * 3;
+
+    fn follow(stream: &mut [u8], cut: usize) -> Result<(), String> {
+        let mut inbound = Inbound::new(1024);
+        stream
+            .chunks_mut(cut)
+            .try_for_each(|piece| inbound.follow(piece, |_| false, |_, _| {}))
+    }
+
+    const WHOLE: [bool; 3] = [false; 3];
+    const MORE: [bool; 3] = [true, false, false];
+    const ABORTED: [bool; 3] = [false, false, true];
+
+    /// Passes over the frames, of which the last holds the end of a message, and says which bytes have changed in it:
+    /// how far they are from the stream's end.
+    fn changed(frames: &[Vec<u8>]) -> Vec<usize> {
+        let stream = frames.concat();
+        let mut seen = Vec::new();
+        for cut in 1..=stream.len() {
+            let mut passed = stream.clone();
+            follow(&mut passed, cut).unwrap();
+            let changed: Vec<_> = (0..stream.len()).filter(|at| passed[*at] != stream[*at]).collect();
+            assert!(changed.iter().all(|at| passed[*at] == NO_CONSTRUCTOR), "cut by {cut}");
+            seen.push(changed.iter().map(|at| stream.len() - at).collect());
+        }
+        seen.dedup();
+        assert_eq!(seen.len(), 1, "the same however the stream is cut");
+        seen.remove(0)
+    }
+
+    #[test]
+    fn a_message_is_spoilt_where_it_gets_too_deep_and_nowhere_else() {
+        let (fine, bad) = (deep(63), deep(80));
+        assert!(changed(&[transfer(1, WHOLE, &fine)]).is_empty());
+        assert_eq!(changed(&[transfer(1, WHOLE, &bad)]), [bad.len() - SPOILT]);
+    }
+
+    #[test]
+    fn a_message_is_followed_from_frame_to_frame_among_those_of_other_links() {
+        let (fine, bad) = (deep(63), deep(80));
+        let frames = [
+            transfer(1, MORE, &bad[..50]),
+            transfer(2, MORE, &fine[..100]),
+            transfer(1, MORE, &[]),
+            transfer(2, WHOLE, &fine[100..]),
+            transfer(1, WHOLE, &bad[50..]),
+        ];
+        assert_eq!(changed(&frames), [bad.len() - SPOILT]);
+    }
+
+    #[test]
+    fn what_was_begun_is_forgotten_with_an_abort_and_with_the_link() {
+        let bad = deep(80);
+        for end in [transfer(1, ABORTED, &bad), attach(1)] {
+            let frames = [transfer(1, MORE, &bad[..20]), end, transfer(1, WHOLE, &bad)];
+            assert_eq!(changed(&frames), [bad.len() - SPOILT]);
+        }
+    }
+
+    #[test]
+    fn a_stream_that_was_given_up_stays_so() {
+        let mut inbound = Inbound::new(1024);
+        let mut follow = |mut bytes: Vec<u8>| inbound.follow(&mut bytes, |_| false, |_, _| {});
+        let error = follow(transfer(1, [false, true, false], &[])).unwrap_err();
+        assert!(error.contains("resumed"), "{error}");
+        follow(transfer(1, WHOLE, &[])).unwrap_err();
+    }
+
+    #[test]
+    fn messages_that_never_end_are_not_begun_without_limit() {
+        let mut inbound = Inbound::new(1024);
+        let mut begin = |handle| inbound.follow(&mut transfer(handle, MORE, b"\x00"), |_| false, |_, _| {});
+        (0..1024).for_each(|handle| begin(handle).unwrap());
+        assert!(begin(1024).unwrap_err().contains("1024"));
+    }
+}

@@ -262,7 +262,7 @@ fn length(constructor: u8) -> Option<Length> {
     }
 }
 
-/// Five times the depth of the deepest frame, and in an unoptimized build an eighth of what overflows a thread's stack.
+/// A frame of a hub has fewer than ten levels; some five hundred overflow a thread's stack in an unoptimized build.
 const MAX_DEPTH: usize = 64;
 
 #[cfg(test)]
