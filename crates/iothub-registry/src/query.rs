@@ -12,10 +12,9 @@ use azure_core::{
     async_runtime::{SpawnedTask, get_async_runtime},
     error::ErrorKind,
     http::{
-        Context, Method, Pager, RawResponse, Response,
+        Context, DeserializeWith, Format, Method, Pager, RawResponse, Response,
         headers::HeaderName,
         pager::{Page, PagerContinuation, PagerOptions, PagerResult, PagerState},
-        {DeserializeWith, Format},
     },
 };
 use futures::channel::oneshot;
@@ -150,12 +149,12 @@ impl Pages {
         };
         let place = token.as_ref().and_then(QueryToken::place);
         let ahead = self.progress().go_to(place)?;
-        let response = match ahead {
+        let fetched = match ahead {
             Some(ahead) => ahead.await,
             None => None,
         };
-        let response = match response {
-            Some(response) => response?,
+        let response = match fetched {
+            Some(outcome) => outcome?,
             None => self.query.hub.send(context, self.query.request(place)?).await?,
         };
         self.query.check(&response)?;

@@ -1,5 +1,12 @@
-use azure_core::http::{AsyncRawResponse, HttpClient, Request, StatusCode, Transport, pager::PagerOptions};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use azure_core::http::{
+    AsyncRawResponse, ClientOptions, HttpClient, Request, StatusCode, Transport, headers::Headers, pager::PagerOptions,
+};
+use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
+use iothub_auth::SharedAccessKey;
 use iothub_core::{
     CallFacts, HubErrorCode,
     models::Twin,
@@ -118,15 +125,7 @@ async fn what_went_wrong_ahead_is_told_in_its_turn_and_can_be_resumed() -> Resul
 #[tokio::test]
 async fn dropping_the_rows_gives_up_the_page_ahead() -> Result<()> {
     let (http, mut given_up) = Slow::new();
-    let options = RegistryClientOptions {
-        client_options: azure_core::http::ClientOptions {
-            transport: Some(Transport::new(Arc::new(http))),
-            ..Default::default()
-        },
-        ..RegistryClientOptions::default()
-    };
-    let key = iothub_auth::SharedAccessKey::new("owner", "bm90LWEtcmVhbC1rZXktanVzdC1mb3ItdGhlLXRlc3Q=")?;
-    let registry = RegistryClient::new("hub.example".parse()?, key, Some(options))?;
+    let registry = client(http);
     let mut rows = registry.query::<Row>(TEXT, None)?;
     assert_eq!(rows.try_next().await?, Some(Row { n: 1 }));
     settle().await;
@@ -298,7 +297,7 @@ async fn devices_are_listed_as_twins() -> Result<()> {
 
 /// Gives one row and a place, and never answers again. Says when it is no longer waited for.
 #[derive(Debug)]
-struct Slow(Mutex<Option<oneshot::Sender<()>>>, std::sync::atomic::AtomicBool);
+struct Slow(Mutex<Option<oneshot::Sender<()>>>, AtomicBool);
 
 impl Slow {
     fn new() -> (Self, oneshot::Receiver<()>) {
@@ -307,14 +306,14 @@ impl Slow {
     }
 }
 
-#[async_trait::async_trait]
+#[async_trait]
 impl HttpClient for Slow {
     async fn execute_request(&self, _: &Request) -> Result<AsyncRawResponse> {
-        if self.1.swap(true, std::sync::atomic::Ordering::Relaxed) {
+        if self.1.swap(true, Ordering::Relaxed) {
             let _held = self.0.lock().unwrap().take();
             std::future::pending::<()>().await;
         }
-        let mut headers = azure_core::http::headers::Headers::new();
+        let mut headers = Headers::new();
         headers.insert(CONTINUATION, "a");
         Ok(AsyncRawResponse::from_bytes(StatusCode::Ok, headers, r#"[{"n":1}]"#))
     }
@@ -347,3 +346,42 @@ async fn settle() {
 }
 
 const TEXT: &str = "SELECT n FROM devices";
+
+/// A transport that always brings the same page, and keeps nothing.
+#[derive(Debug)]
+struct OnePage(Bytes);
+
+#[async_trait]
+impl HttpClient for OnePage {
+    async fn execute_request(&self, _: &Request) -> Result<AsyncRawResponse> {
+        let headers = Headers::new();
+        Ok(AsyncRawResponse::from_bytes(StatusCode::Ok, headers, self.0.clone()))
+    }
+}
+
+/// A million twins are ten thousand pages; an allocation too many for each shows here first.
+#[test]
+fn a_page_costs_little_more_than_its_twins() -> Result<()> {
+    let twin = include_str!("../../../iothub-core/testdata/twins/large.json");
+    let body = Bytes::from(format!("[{}]", [twin; 100].join(",")));
+    let registry = client(OnePage(body));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let query = || -> Result<Vec<Twin>> { runtime.block_on(registry.query_twins(TEXT, None)?.try_collect()) };
+    assert_eq!(query()?.len(), 100, "and the token is made");
+    let cost = allocation_counter::measure(|| drop(query()));
+    assert!(cost.count_total <= 150, "{cost:?}");
+    Ok(())
+}
+
+fn client(http: impl HttpClient + 'static) -> RegistryClient {
+    let client_options = ClientOptions {
+        transport: Some(Transport::new(Arc::new(http))),
+        ..ClientOptions::default()
+    };
+    let options = RegistryClientOptions {
+        client_options,
+        ..RegistryClientOptions::default()
+    };
+    let key = SharedAccessKey::new("owner", "bm90LWEtcmVhbC1rZXktanVzdC1mb3ItdGhlLXRlc3Q=").unwrap();
+    RegistryClient::new("hub.example".parse().unwrap(), key, Some(options)).unwrap()
+}
