@@ -1,3 +1,4 @@
+mod line;
 mod methods;
 mod received_message;
 
@@ -10,6 +11,7 @@ use bytes::Bytes;
 use iothub_core::{HubErrorCode, Result};
 use tokio::{runtime::Handle, sync::watch};
 
+use self::line::Line;
 pub use self::{
     methods::{Methods, ReceivedMethod},
     received_message::ReceivedMessage,
@@ -92,7 +94,10 @@ impl Device {
 
     /// Disconnects. Messages and desired properties wait until the device is back; methods fail.
     pub fn go_offline(&self) {
-        self.presence.state.send_replace(State::Offline);
+        if let State::Online(session) = self.presence.state.send_replace(State::Offline) {
+            // Said aloud, because somebody who waits for a message may still hold it.
+            session.leave();
+        }
     }
 
     /// Whether it is connected, and neither was taken over nor lost its identity.
@@ -105,36 +110,29 @@ impl Device {
         let mut state = self.presence.state.subscribe();
         loop {
             let now = state.borrow_and_update().clone();
-            let session = match now {
-                State::Unconnected => None,
-                State::Online(session) if session.end().is_none() => Some(session),
-                State::Online(_) | State::Offline => {
-                    // The sender lives as long as `self` does.
-                    let _ = state.changed().await;
-                    continue;
-                }
-            };
-            let ended = async {
-                match &session {
-                    Some(session) => drop(session.ended().await),
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                locked = self.hub.next_message(&self.target, LOCK) => {
-                    return ReceivedMessage::new(self.hub.clone(), self.target.clone(), locked);
-                }
-                _ = state.changed() => {}
-                () = ended => {}
+            match now {
+                State::Unconnected => tokio::select! {
+                    locked = self.hub.next_message(&self.target, LOCK) => {
+                        return ReceivedMessage::new(Line::Calls(self.hub.clone(), self.target.clone()), locked);
+                    }
+                    _ = state.changed() => {}
+                },
+                State::Online(session) if session.end().is_none() => tokio::select! {
+                    locked = session.next_message() => return ReceivedMessage::new(Line::over(&session), locked),
+                    _ = state.changed() => {}
+                    _ = session.ended() => {}
+                },
+                // The sender lives as long as `self` does, so that this waits for the device to be back.
+                State::Online(_) | State::Offline => drop(state.changed().await),
             }
         }
     }
 
     /// The next message, if one waits.
     pub fn try_recv(&self) -> Option<ReceivedMessage> {
-        self.reachable().ok()?;
-        let locked = self.hub.take_message(&self.target, LOCK).ok()??;
-        Some(ReceivedMessage::new(self.hub.clone(), self.target.clone(), locked))
+        let line = self.line().ok()?;
+        let locked = line.take_message().ok()??;
+        Some(ReceivedMessage::new(line, locked))
     }
 
     /// Answers every method with what `handler` makes of its name and payload: a status, and JSON. An empty text is
@@ -155,7 +153,7 @@ impl Device {
         let state = self.presence.state.borrow().clone();
         match state {
             State::Offline => {}
-            State::Online(session) if session.end().is_none() => self.serve(&session, handler)?,
+            State::Online(session) if session.end().is_none() => Self::serve(&session, handler)?,
             State::Online(_) | State::Unconnected => drop(self.connect()?),
         }
         Ok(())
@@ -167,8 +165,8 @@ impl Device {
     ///
     /// There is no such device, it is disabled, or it has gone offline.
     pub fn methods(&self) -> Result<Methods> {
-        let requests = self.session()?.listen_for_methods();
-        Ok(Methods::new(self.hub.clone(), self.target.clone(), requests))
+        let session = self.session()?;
+        Ok(Methods::new(Line::over(&session), session.listen_for_methods()))
     }
 
     /// Watches desired properties. Connects the device if need be. What changed before is in the
@@ -187,8 +185,7 @@ impl Device {
     ///
     /// There is no such device, or it has gone offline.
     pub fn twin(&self) -> Result<String> {
-        self.reachable()?;
-        Ok(self.hub.device_twin(&self.target)?)
+        Ok(self.line()?.twin()?)
     }
 
     /// Merges into the reported properties: `patch` is the text of a JSON object, in which null deletes.
@@ -199,8 +196,7 @@ impl Device {
     ///
     /// There is no such device, it has gone offline, or `patch` is nothing that a twin can hold.
     pub fn report(&self, patch: &str) -> Result<u64> {
-        self.reachable()?;
-        Ok(self.hub.report(&self.target, patch)?)
+        Ok(self.line()?.report(patch)?)
     }
 
     /// Sends a message to the services: bytes, or a [`D2cMessage`].
@@ -209,8 +205,7 @@ impl Device {
     ///
     /// There is no such device, it is disabled or has gone offline, or the message has more than 256 KiB.
     pub fn send(&self, message: impl Into<D2cMessage>) -> Result<()> {
-        self.reachable()?;
-        Ok(self.hub.receive_telemetry(&self.target, message.into())?)
+        Ok(self.line()?.send(message.into())?)
     }
 
     /// Uploads a file, and lets services know. The name of its blob is `name` with the device in front: `lamp/name`.
@@ -219,7 +214,8 @@ impl Device {
     ///
     /// The device has gone offline, or it has ten uploads under way; modules cannot upload.
     pub fn upload(&self, name: &str, contents: impl Into<Bytes>) -> Result<()> {
-        self.reachable()?;
+        // Files go over calls of their own, whether the device is connected or not.
+        self.line()?;
         let Target::Device(device) = &self.target else {
             let text = format!("{} is a module, and only devices upload files", self.target);
             return Err(Failure::argument(text).into());
@@ -246,19 +242,19 @@ impl Device {
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
         if let Some(handler) = handler {
-            self.serve(&session, handler)?;
+            Self::serve(&session, handler)?;
         }
         self.presence.state.send_replace(State::Online(Arc::clone(&session)));
         Ok(session)
     }
 
     /// Answers methods until the session ends or somebody else listens.
-    fn serve(&self, session: &Session, handler: Handler) -> std::result::Result<(), Failure> {
+    fn serve(session: &Arc<Session>, handler: Handler) -> std::result::Result<(), Failure> {
         let runtime = Handle::try_current().map_err(|_| {
             let text = "a device that answers methods needs a Tokio runtime around it";
             Failure::new(HubErrorCode::InvalidOperation, text)
         })?;
-        let mut methods = Methods::new(self.hub.clone(), self.target.clone(), session.listen_for_methods());
+        let mut methods = Methods::new(Line::over(session), session.listen_for_methods());
         runtime.spawn(async move {
             while let Some(method) = methods.recv().await {
                 let (status, payload) = handler(method.name(), method.payload());
@@ -269,11 +265,11 @@ impl Device {
         Ok(())
     }
 
-    /// Refuses after the device has gone offline.
-    fn reachable(&self) -> std::result::Result<(), Failure> {
+    /// How the device reaches the hub, unless it has gone offline.
+    fn line(&self) -> std::result::Result<Line, Failure> {
         match &*self.presence.state.borrow() {
-            State::Unconnected => Ok(()),
-            State::Online(session) if session.end().is_none() => Ok(()),
+            State::Unconnected => Ok(Line::Calls(self.hub.clone(), self.target.clone())),
+            State::Online(session) if session.end().is_none() => Ok(Line::over(session)),
             State::Online(_) | State::Offline => Err(self.offline()),
         }
     }

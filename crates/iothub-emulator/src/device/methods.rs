@@ -4,27 +4,26 @@ use bytes::Bytes;
 use iothub_core::Result;
 use uuid::Uuid;
 
-use crate::hub::{Hub, Target, methods::MethodRequests};
+use super::line::Line;
+use crate::hub::methods::MethodRequests;
 
 /// The methods that services invoke on a [`Device`](crate::Device), one by one. Dropping it ends the subscription.
 pub struct Methods {
-    hub: Hub,
-    target: Target,
+    line: Line,
     requests: MethodRequests,
 }
 
 /// A method that a service has invoked, and whose answer it waits for.
 pub struct ReceivedMethod {
-    hub: Hub,
-    target: Target,
+    line: Line,
     id: Uuid,
     name: String,
     payload: Bytes,
 }
 
 impl Methods {
-    pub(super) fn new(hub: Hub, target: Target, requests: MethodRequests) -> Self {
-        Self { hub, target, requests }
+    pub(super) fn new(line: Line, requests: MethodRequests) -> Self {
+        Self { line, requests }
     }
 
     /// Waits for the next method. `None` if the device has gone offline or listens elsewhere.
@@ -33,8 +32,7 @@ impl Methods {
     pub async fn recv(&mut self) -> Option<ReceivedMethod> {
         let request = self.requests.recv().await?;
         Some(ReceivedMethod {
-            hub: self.hub.clone(),
-            target: self.target.clone(),
+            line: self.line.clone(),
             id: request.id,
             name: request.name,
             payload: request.payload,
@@ -58,22 +56,23 @@ impl ReceivedMethod {
     ///
     /// # Errors
     ///
-    /// The service does not wait any more, or the payload is not JSON; the service hears of that, too.
+    /// The service does not wait any more, the device has gone offline, or the payload is not JSON, which the service
+    /// hears of, too.
     pub fn answer(self, status: i32, payload: impl Into<Bytes>) -> Result<()> {
-        Ok(self.hub.answer_method(&self.target, self.id, status, payload.into())?)
+        Ok(self.line.answer_method(self.id, status, payload.into())?)
     }
 }
 
 impl fmt::Debug for Methods {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Methods").field(&self.target).finish()
+        f.debug_tuple("Methods").field(self.line.target()).finish()
     }
 }
 
 impl fmt::Debug for ReceivedMethod {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ReceivedMethod")
-            .field("target", &self.target)
+            .field("target", self.line.target())
             .field("name", &self.name)
             .finish_non_exhaustive()
     }

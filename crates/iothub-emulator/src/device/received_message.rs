@@ -3,28 +3,28 @@ use std::{fmt, ops::Deref, sync::Arc};
 use iothub_core::Result;
 use time::OffsetDateTime;
 
-use crate::hub::{C2dMessage, Hub, Outcome, Target, queue::LockedMessage};
+use super::line::Line;
+use crate::hub::{C2dMessage, Outcome, queue::LockedMessage};
 
 /// A cloud-to-device message that a [`Device`](crate::Device) holds and has to settle.
 ///
 /// Dropped unsettled, it waits for its lock of one minute to run out and is delivered again.
 #[must_use = "a message that is not settled comes again"]
 pub struct ReceivedMessage {
-    hub: Hub,
-    target: Target,
+    line: Line,
     locked: LockedMessage,
 }
 
 impl ReceivedMessage {
-    pub(super) fn new(hub: Hub, target: Target, locked: LockedMessage) -> Self {
-        Self { hub, target, locked }
+    pub(super) fn new(line: Line, locked: LockedMessage) -> Self {
+        Self { line, locked }
     }
 
     /// Takes the message off the queue.
     ///
     /// # Errors
     ///
-    /// The lock ran out, and the message is or will be delivered again.
+    /// The lock ran out or the device has gone offline, and the message is or will be delivered again.
     pub fn complete(self) -> Result<Arc<C2dMessage>> {
         self.settle(Outcome::Completed)
     }
@@ -33,7 +33,7 @@ impl ReceivedMessage {
     ///
     /// # Errors
     ///
-    /// The lock ran out, and the message is or will be delivered again.
+    /// The lock ran out or the device has gone offline, and the message is or will be delivered again.
     pub fn reject(self) -> Result<Arc<C2dMessage>> {
         self.settle(Outcome::Rejected)
     }
@@ -42,7 +42,7 @@ impl ReceivedMessage {
     ///
     /// # Errors
     ///
-    /// The lock ran out, and the message is or will be delivered again.
+    /// The lock ran out or the device has gone offline, and the message is or will be delivered again.
     pub fn abandon(self) -> Result<Arc<C2dMessage>> {
         self.settle(Outcome::Abandoned)
     }
@@ -63,7 +63,7 @@ impl ReceivedMessage {
     }
 
     fn settle(self, outcome: Outcome) -> Result<Arc<C2dMessage>> {
-        self.hub.settle_message(&self.target, self.locked.token, outcome)?;
+        self.line.settle_message(self.locked.token, outcome)?;
         Ok(self.locked.message)
     }
 }
@@ -79,7 +79,7 @@ impl Deref for ReceivedMessage {
 impl fmt::Debug for ReceivedMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ReceivedMessage")
-            .field("target", &self.target)
+            .field("target", self.line.target())
             .field("sequence", &self.locked.sequence)
             .field("message", &self.locked.message)
             .finish_non_exhaustive()

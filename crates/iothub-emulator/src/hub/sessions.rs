@@ -7,7 +7,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -28,6 +28,7 @@ use super::{
 pub(crate) struct Session {
     hub: Hub,
     live: Arc<Live>,
+    left: AtomicBool,
 }
 
 /// Why the hub ends a session.
@@ -106,6 +107,7 @@ impl Hub {
         Ok(Session {
             hub: self.clone(),
             live,
+            left: AtomicBool::new(false),
         })
     }
 
@@ -241,23 +243,12 @@ impl Session {
         self.hub.receive_telemetry(self.target(), message)
     }
 
-    /// Refuses what comes over a connection that the hub has ended.
-    fn active(&self) -> Result<(), Failure> {
-        match self.end() {
-            None => {
-                self.hub.touch(self.target());
-                Ok(())
-            }
-            Some(end) => {
-                let text = format!("the hub has ended this connection of {}: {end:?}", self.target());
-                Err(Failure::new(HubErrorCode::DeviceNotOnline, text))
-            }
+    /// The device goes away, as it does when the session is dropped. After it, nothing can be done with the session.
+    pub(crate) fn leave(&self) {
+        if self.left.swap(true, Ordering::AcqRel) {
+            return;
         }
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
+        self.live.close();
         let now = self.hub.clock().now();
         {
             let mut registry = self.hub.registry_mut();
@@ -275,6 +266,30 @@ impl Drop for Session {
             door: self.live.door,
             end: self.end(),
         });
+    }
+
+    /// Refuses what comes over a connection that has ended.
+    fn active(&self) -> Result<(), Failure> {
+        match self.end() {
+            None if self.left.load(Ordering::Acquire) => {
+                let text = format!("{} has gone offline", self.target());
+                Err(Failure::new(HubErrorCode::DeviceNotOnline, text))
+            }
+            None => {
+                self.hub.touch(self.target());
+                Ok(())
+            }
+            Some(end) => {
+                let text = format!("the hub has ended this connection of {}: {end:?}", self.target());
+                Err(Failure::new(HubErrorCode::DeviceNotOnline, text))
+            }
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 
@@ -306,10 +321,14 @@ impl Sessions {
 }
 
 impl Live {
-    /// Hands out nothing any more. The first reason stays.
-    fn end(&self, end: SessionEnd) {
+    fn close(&self) {
         *lock(&self.methods) = None;
         *lock(&self.desired) = None;
+    }
+
+    /// Hands out nothing any more. The first reason stays.
+    fn end(&self, end: SessionEnd) {
+        self.close();
         self.ended.send_if_modified(|ended| {
             let is_first = ended.is_none();
             ended.get_or_insert(end);

@@ -33,6 +33,7 @@ pub struct TelemetryEvent {
 }
 
 /// The partitions of the built-in endpoint.
+#[derive(Default)]
 pub(crate) struct Telemetry {
     partitions: [Mutex<Partition>; PARTITIONS],
 }
@@ -102,14 +103,6 @@ impl Telemetry {
         self.partitions[partition]
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Default for Telemetry {
-    fn default() -> Self {
-        Self {
-            partitions: Default::default(),
-        }
     }
 }
 

@@ -1,6 +1,6 @@
 use fe2o3_amqp::{Connection, Sender, Session, connection::OpenError, sasl_profile::SaslProfile};
 use fe2o3_amqp_types::{
-    messaging::{Message, Outcome, Properties},
+    messaging::{ApplicationProperties, Message, Outcome, Properties},
     sasl::SaslCode,
 };
 use iothub_emulator::{AmqpEvent, Door, Emulator, EmulatorOptions, Event};
@@ -29,6 +29,56 @@ async fn connect(
         .sasl_profile(profile)
         .open_with_stream(stream)
         .await
+}
+
+/// A connection as the policy `service`, with one session.
+pub(crate) struct Service {
+    connection: fe2o3_amqp::connection::ConnectionHandle<()>,
+    pub(crate) session: fe2o3_amqp::session::SessionHandle<()>,
+    sender: Sender,
+}
+
+impl Service {
+    pub(crate) async fn connect(emulator: &Emulator) -> Self {
+        let token = client::token(emulator, "service", EXPIRY);
+        let profile = plain("service@sas.root.localhost", token);
+        let mut connection = connect(emulator, profile).await.unwrap();
+        let mut session = Session::begin(&mut connection).await.unwrap();
+        let sender = Sender::attach(&mut session, "sender", "/messages/devicebound")
+            .await
+            .unwrap();
+        Self {
+            connection,
+            session,
+            sender,
+        }
+    }
+
+    /// Sends a message to a device or, as `device/modules/module`, to a module.
+    pub(crate) async fn send(&mut self, to: &str, id: &str, ack: Option<&str>, properties: Properties, body: &str) {
+        let properties = Properties {
+            to: Some(format!("/devices/{to}/messages/devicebound")),
+            message_id: Some(id.to_owned().into()),
+            ..properties
+        };
+        let application = ApplicationProperties::builder().insert("colour", "red");
+        let application = match ack {
+            Some(ack) => application.insert("iothub-ack", ack),
+            None => application,
+        };
+        let message = Message::builder()
+            .properties(properties)
+            .application_properties(application.build())
+            .data(body.as_bytes().to_vec())
+            .build();
+        assert!(matches!(self.sender.send(message).await.unwrap(), Outcome::Accepted(_)));
+    }
+
+    pub(crate) async fn close(mut self) {
+        self.sender.close().await.unwrap();
+        self.session.end().await.unwrap();
+        self.connection.close().await.unwrap();
+    }
 }
 
 #[tokio::test]
