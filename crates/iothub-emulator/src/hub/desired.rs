@@ -65,6 +65,14 @@ impl fmt::Debug for DesiredChanges {
 }
 
 impl Hub {
+    /// Tells a device what its desired properties are, after something other than a service changed them.
+    pub(super) fn tell_desired_as_it_is(&self, target: &Target) {
+        let registry = self.registry();
+        if let Ok(identity) = registry.identity(target) {
+            self.tell_desired(target, || DesiredChange::whole(&identity.twin.desired));
+        }
+    }
+
     /// The twin as a device sees it.
     pub(crate) fn device_twin(&self, target: &Target) -> Result<String, Failure> {
         let registry = self.registry();
