@@ -2,6 +2,7 @@
 
 mod answer;
 mod call;
+mod configurations;
 mod device_files;
 mod device_messages;
 mod devices;

@@ -6,6 +6,7 @@ pub(crate) mod authentication;
 mod bulk;
 pub(crate) mod c2d;
 pub(crate) mod clock;
+mod configurations;
 mod continuation;
 pub(crate) mod d2c;
 mod deadlines;
@@ -65,6 +66,7 @@ pub(crate) use self::{
     amqp_faults::Break,
     c2d::{Ack, C2dMessage},
     clock::Clock,
+    configurations::ConfigurationRequest,
     d2c::D2cMessage,
     desired::DesiredChanges,
     export::ExportPlace,
@@ -79,6 +81,7 @@ pub(crate) use self::{
     target::Target,
 };
 use self::{
+    configurations::Configurations,
     deadlines::Deadlines,
     feedback::Feedback,
     methods::PendingMethods,
@@ -103,6 +106,8 @@ struct Inner {
     faults: Faults,
     bearer: OnceLock<Box<dyn VerifyBearer>>,
     registry: RwLock<Registry>,
+    /// Locked before the registry by whoever needs both.
+    configurations: RwLock<Configurations>,
     transfers: Transfers,
     arrivals: Mutex<HashMap<Target, Arc<Notify>>>,
     deadlines: Deadlines,
@@ -132,6 +137,7 @@ impl Hub {
             faults: Faults::default(),
             bearer: OnceLock::new(),
             registry: RwLock::default(),
+            configurations: RwLock::default(),
             transfers: Transfers::default(),
             arrivals: Mutex::default(),
             deadlines: Deadlines::default(),

@@ -3,8 +3,8 @@ use hyper::body::Incoming;
 use iothub_core::HubErrorCode;
 
 use super::{
-    Answer, Rooms, call::Call, device_files, device_messages, devices, feedback, jobs, keys, methods, modules, queries,
-    twins,
+    Answer, Rooms, call::Call, configurations, device_files, device_messages, devices, feedback, jobs, keys, methods,
+    modules, queries, twins,
 };
 use crate::hub::{Failure, Hub};
 
@@ -26,6 +26,10 @@ async fn route(rooms: &Rooms, call: Call) -> Result<Answer, Failure> {
         (&Method::POST, ["twins", _, "methods"] | ["twins", _, "modules", _, "methods"]) => {
             methods::invoke(hub, &call).await
         }
+        (&Method::GET, ["configurations"]) => configurations::aside(hub, call, configurations::list).await,
+        (&Method::GET, ["configurations", _]) => configurations::aside(hub, call, configurations::get).await,
+        (&Method::PUT, ["configurations", _]) => configurations::aside(hub, call, configurations::put).await,
+        (&Method::DELETE, ["configurations", _]) => configurations::aside(hub, call, configurations::delete).await,
         (&Method::POST, ["jobs", "create"]) => jobs::create(&rooms.dispatcher, &call).await,
         (method, path) => answer_at_once(hub, &call, method, path),
     }
@@ -61,6 +65,8 @@ fn answer_at_once(hub: &Hub, call: &Call, method: &Method, path: &[&str]) -> Res
         (&Method::POST, ["devices", _, "files", "notifications"] | ["devices", _, "files", "notifications", _]) => {
             device_files::end(hub, call)
         }
+        (&Method::POST, ["configurations", "testqueries"]) => configurations::test_queries(hub, call),
+        (&Method::POST, ["devices", _, "applyconfigurationcontent"]) => configurations::apply(hub, call),
         (&Method::GET, ["jobs"]) => jobs::list(hub, call),
         (&Method::GET, ["jobs", _]) => jobs::get(hub, call),
         (&Method::DELETE, ["jobs", _]) => jobs::cancel(hub, call),

@@ -224,7 +224,7 @@ fn tag(text: &str) -> IfMatch {
 }
 
 /// The mode, and whether it has a condition. Clients spell modes with and without a capital.
-fn mode(text: Option<&str>) -> Result<(Mode, bool), Failure> {
+pub(super) fn mode(text: Option<&str>) -> Result<(Mode, bool), Failure> {
     let Some(text) = text else {
         return Ok((Mode::CreateOrUpdate, false));
     };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use iothub_core::{DeviceId, HubErrorCode};
 
 use super::{
-    DataAction, Event, Failure, Grant, Hub,
+    DataAction, Event, Failure, Grant, Hub, Target,
     authentication::Authentication,
     edge,
     identity_document::{DeviceDocument, etag},
@@ -52,6 +52,7 @@ impl Hub {
     ) -> Result<Document, Failure> {
         grant.require(DataAction::WriteDevices)?;
         let now = self.clock().now();
+        let target = Target::Device(id.clone());
         let id = id.as_str();
         let (document, operation) = {
             let mut registry = self.registry_mut();
@@ -79,6 +80,7 @@ impl Hub {
             on: id.to_owned(),
         });
         self.review_sessions(id);
+        self.configure(&target);
         Ok(document)
     }
 

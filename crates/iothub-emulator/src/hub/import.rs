@@ -37,6 +37,17 @@ impl Hub {
         })
     }
 
+    /// Carries out one line of a file of configurations. It may have to look at all twins.
+    pub(crate) fn import_configuration(&self, line: &[u8]) -> Result<(), ImportError> {
+        let text = String::from_utf8_lossy(line);
+        let value = read(&text)?;
+        let id = value.get("Id").or_else(|| value.get("id")).and_then(Value::as_str);
+        self.import_configuration_line(&text).map_err(|failure| ImportError {
+            configuration_id: id.map(str::to_owned),
+            ..ImportError::of(failure)
+        })
+    }
+
     fn import_item(&self, mut item: Item<'_>) -> Result<(), Failure> {
         let writes_identity = matches!(item.mode, Mode::Create | Mode::CreateOrUpdate | Mode::Update);
         match item.target.module() {

@@ -176,6 +176,8 @@ pub enum Operation {
     Delete,
     /// Tags or desired properties were written.
     UpdateTwin,
+    /// A configuration was written into a twin.
+    Configure,
     /// An import job was started.
     Import,
     /// An export job was started.

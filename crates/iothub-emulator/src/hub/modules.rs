@@ -3,7 +3,7 @@
 use iothub_core::{HubErrorCode, ModuleId};
 
 use super::{
-    DataAction, Event, Failure, Grant, Hub,
+    DataAction, Event, Failure, Grant, Hub, Target,
     authentication::Authentication,
     identities::{Document, etag_missing, to_json},
     identity_document::{ModuleDocument, etag},
@@ -87,6 +87,7 @@ impl Hub {
             operation,
             on: id.to_string(),
         });
+        self.configure(&Target::Module(id.clone()));
         Ok(document)
     }
 
@@ -146,4 +147,4 @@ fn document(id: &ModuleId, module: &Module) -> Result<Document, Failure> {
 }
 
 /// What documentation says; nobody has published what the service does at the limit.
-const MAX_MODULES: usize = 50;
+pub(super) const MAX_MODULES: usize = 50;

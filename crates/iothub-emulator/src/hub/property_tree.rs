@@ -111,6 +111,34 @@ impl Node {
         }
     }
 
+    /// Puts a value where a path leads, whatever is there. Null takes away what is there.
+    pub(crate) fn set(&mut self, path: &[Box<str>], value: &Self, stamp: Stamp) {
+        self.stamp = stamp;
+        let Some((first, rest)) = path.split_first() else {
+            self.value = Value::Object(Vec::new());
+            self.merge(value, stamp);
+            return;
+        };
+        if matches!(self.value, Value::Leaf(_)) {
+            self.value = Value::Object(Vec::new());
+        }
+        let Value::Object(members) = &mut self.value else {
+            return;
+        };
+        if rest.is_empty() && value.is_null() {
+            members.retain(|(known, _)| **known != **first);
+            return;
+        }
+        match members.iter_mut().find(|(known, _)| **known == **first) {
+            Some((_, member)) => member.set(rest, value, stamp),
+            None => {
+                let mut member = Self::empty();
+                member.set(rest, value, stamp);
+                members.push((first.to_string(), member));
+            }
+        }
+    }
+
     /// Takes the members with these names out of an object.
     pub(crate) fn remove(&mut self, names: &[&str]) {
         if let Value::Object(members) = &mut self.value {

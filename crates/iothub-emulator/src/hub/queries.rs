@@ -74,6 +74,25 @@ impl Hub {
         })
     }
 
+    /// How many rows a query has, whatever it selects.
+    pub(super) fn count_rows(&self, text: &str) -> Result<u64, Failure> {
+        let query = Query::parse(text).map_err(|mistake| Failure::argument(format!("BadRequest: {mistake}")))?;
+        let mut count = 0;
+        let mut groups = query.groups();
+        let is_aggregate = query.shape() == Shape::Aggregate;
+        self.visit(&query, None, |twin| {
+            match query.matches(twin) {
+                true if is_aggregate => groups.add(twin),
+                matches => count += u64::from(matches),
+            }
+            true
+        });
+        if is_aggregate {
+            count = groups.rows().count() as u64;
+        }
+        Ok(count.min(query.top().unwrap_or(u64::MAX)))
+    }
+
     fn select(&self, query: &Query, start: &Continuation, rows: &mut Rows) -> Result<Option<Continuation>, Failure> {
         let mut failure = None;
         let next = self.visit(query, start.place.clone(), |twin| {

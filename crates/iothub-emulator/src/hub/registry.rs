@@ -6,6 +6,7 @@ use time::OffsetDateTime;
 use super::{
     Failure, Target,
     authentication::{Authentication, Key},
+    configurations::Assignment,
     queue::Queue,
     twin::Twin,
 };
@@ -48,6 +49,8 @@ pub(crate) struct Identity {
     pub(crate) authentication: Authentication,
     pub(crate) connection: Connection,
     pub(crate) twin: Twin,
+    /// The configurations that are for this twin, the strongest first.
+    pub(crate) assignments: Box<[Assignment]>,
     pub(crate) queue: Option<Box<Queue>>,
 }
 
@@ -161,6 +164,7 @@ impl Identity {
             authentication,
             connection: Connection::default(),
             twin: Twin::default(),
+            assignments: Box::default(),
             queue: None,
         }
     }

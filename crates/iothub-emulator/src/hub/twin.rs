@@ -20,7 +20,7 @@ pub(crate) struct Twin {
 }
 
 /// A section of properties with the times of its members.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Section {
     pub(crate) text: Box<str>,
     pub(crate) version: u64,
@@ -76,6 +76,29 @@ impl Section {
         Ok(())
     }
 
+    /// Puts values where paths lead. Nothing changes, not even the version, if they are there already.
+    pub(crate) fn set<'a>(
+        &mut self,
+        values: impl Iterator<Item = (&'a [Box<str>], &'a Node)>,
+        now: OffsetDateTime,
+    ) -> Result<bool, Failure> {
+        let version = self.version + 1;
+        let stamp = Stamp::new(now, version);
+        let mut tree = Node::parse(&self.text, &self.stamps);
+        for (path, value) in values {
+            tree.set(path, value, stamp);
+        }
+        let text = tree.text();
+        if *text == *self.text {
+            return Ok(false);
+        }
+        check_size(&tree, MAX_PROPERTIES)?;
+        self.stamps = tree.stamps();
+        self.text = text.into();
+        self.version = version;
+        Ok(true)
+    }
+
     /// The section as twins show it, with `$metadata` and `$version`.
     pub(crate) fn document(&self, with_versions: bool) -> String {
         let tree = Node::parse(&self.text, &self.stamps);
@@ -127,12 +150,17 @@ fn rewritten(
     if let SectionChange::Members(members) = change {
         tree.merge(members, stamp);
     }
+    check_size(&tree, limit)?;
+    Ok(tree)
+}
+
+fn check_size(tree: &Node, limit: usize) -> Result<(), Failure> {
     let size = tree.size();
     if size > limit {
         let text = format!("the section would have {size} bytes, and {limit} is the most");
         return Err(Failure::argument(text));
     }
-    Ok(tree)
+    Ok(())
 }
 
 const EMPTY: &str = "{}";

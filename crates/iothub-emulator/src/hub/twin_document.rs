@@ -1,9 +1,12 @@
+use std::collections::BTreeMap;
+
 use iothub_core::HubErrorCode;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{
     Failure,
+    configurations::{Shown, shown},
     identities::{Document, to_json},
     identity_document::{Capabilities, connection_state, etag},
     registry::{Device, Identity},
@@ -34,6 +37,8 @@ struct TwinDocument<'a> {
     tags: &'a RawValue,
     properties: Properties,
     capabilities: Capabilities,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    configurations: BTreeMap<&'a str, Shown>,
     #[serde(skip_serializing_if = "Option::is_none")]
     device_scope: Option<&'a str>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
@@ -93,6 +98,7 @@ pub(crate) fn twin_document(
         tags: serde_json::from_str(&twin.tags).map_err(broken)?,
         properties: Properties::of(twin)?,
         capabilities: Capabilities { iot_edge: device.edge },
+        configurations: shown(&identity.assignments, ["targeted", "applied"]),
         device_scope: device.shown_scope(),
         parent_scopes: &device.parents,
     };

@@ -1,4 +1,5 @@
 use super::{
+    configurations::shown,
     identity_document::{connection_state, etag},
     query::{Document, Found},
     registry::{Device, Identity},
@@ -38,6 +39,7 @@ impl TwinView<'_> {
             "version" => integer(identity.twin.version()),
             "deviceScope" => device.shown_scope().map(Found::from),
             "parentScopes" if !device.parents.is_empty() => json(&device.parents),
+            "configurations" if !identity.assignments.is_empty() => json(&shown(&identity.assignments, STATUS)),
             "capabilities" => json(&serde_json::json!({ "iotEdge": device.edge })),
             _ => None,
         }
@@ -62,6 +64,12 @@ impl Document for TwinView<'_> {
                 _ => None,
             },
             ("capabilities", [name]) if &**name == "iotEdge" => Some(self.device.edge.into()),
+            ("configurations", [id, status]) if &**status == "status" => {
+                let mut assignments = self.identity().assignments.iter();
+                let [targeted, applied] = STATUS;
+                let found = assignments.find(|assignment| *assignment.id() == **id)?;
+                Some(if found.is_applied() { applied } else { targeted }.into())
+            }
             ("x509Thumbprint", rest) => self.thumbprint(rest),
             (name, []) => self.system(name),
             _ => None,
@@ -80,6 +88,9 @@ impl TwinView<'_> {
         }
     }
 }
+
+/// In queries these words begin with a capital, as the documentation of the service has them. In twins they do not.
+const STATUS: [&str; 2] = ["Targeted", "Applied"];
 
 /// Within a section; only for what the hub adds to it, the section is written out.
 fn property<'a>(section: &'a Section, names: &[Box<str>], with_versions: bool) -> Option<Found<'a>> {

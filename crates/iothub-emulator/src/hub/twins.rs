@@ -58,6 +58,7 @@ impl Hub {
                 operation: Operation::UpdateTwin,
                 on: target.to_string(),
             });
+            self.configure(target);
         }
         Ok(document)
     }
@@ -70,10 +71,14 @@ impl Hub {
         })?;
         let change = SectionChange::parse("reported", &compact(patch)?)?;
         let now = self.clock().now();
-        let mut registry = self.registry_mut();
-        let reported = &mut registry.identity_mut(target)?.twin.reported;
-        reported.write(&change, Write::Merge, now)?;
-        Ok(reported.version)
+        let version = {
+            let mut registry = self.registry_mut();
+            let reported = &mut registry.identity_mut(target)?.twin.reported;
+            reported.write(&change, Write::Merge, now)?;
+            reported.version
+        };
+        self.configure(target);
+        Ok(version)
     }
 }
 

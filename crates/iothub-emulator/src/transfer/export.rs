@@ -24,7 +24,13 @@ pub(super) async fn run(
         transfer.progress(hub.exported_percent(&place));
         tokio::task::yield_now().await;
     }
-    blob.finish().await.map_err(broken)
+    blob.finish().await.map_err(broken)?;
+    if let Some(name) = configurations {
+        let mut blob = BlobWriter::new(output.clone(), name);
+        blob.write(&hub.export_configurations()?).await.map_err(broken)?;
+        blob.finish().await.map_err(broken)?;
+    }
+    Ok(())
 }
 
 /// The service says as much in front of an export without keys, in words of its own.

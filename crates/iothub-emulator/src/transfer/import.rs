@@ -1,3 +1,5 @@
+use iothub_core::HubErrorCode;
+
 use super::broken;
 use crate::{
     blob::{BlobWriter, Container},
@@ -24,6 +26,19 @@ pub(super) async fn run(hub: &Hub, transfer: &Transfer, blobs: &Blobs<'_>) -> Re
         transfer.progress(lines.percent());
         // Lines come from memory mostly, where waiting for them lets nobody else run.
         tokio::task::yield_now().await;
+    }
+    if let Some(configurations) = blobs.configurations {
+        let mut lines = blobs.input.lines(configurations).await.map_err(broken)?;
+        while let Some(line) = lines.next().await.map_err(broken)? {
+            let hub = hub.clone();
+            let import = tokio::task::spawn_blocking(move || hub.import_configuration(&line));
+            let imported = import
+                .await
+                .map_err(|_| Failure::new(HubErrorCode::ServerError, "a configuration could not be imported"))?;
+            if let Err(error) = imported {
+                log.write(&error.to_line()).await.map_err(broken)?;
+            }
+        }
     }
     log.finish().await.map_err(broken)
 }

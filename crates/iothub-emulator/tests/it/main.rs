@@ -6,6 +6,7 @@ mod binary;
 mod blobs;
 mod bulk;
 mod client;
+mod configurations;
 mod devices;
 mod entra;
 mod errors;

@@ -16,7 +16,7 @@ async fn create(client: &mut Client, job: &Value) -> Reply {
 }
 
 /// Starts a job and waits for its end.
-async fn run(client: &mut Client, job: Value) -> Value {
+pub(crate) async fn run(client: &mut Client, job: Value) -> Value {
     let reply = create(client, &job).await;
     assert_eq!(reply.outcome(), "200", "{}", String::from_utf8_lossy(&reply.body));
     let started = reply.json();
