@@ -7,6 +7,7 @@ mod blobs;
 mod bulk;
 mod client;
 mod configurations;
+mod deployments;
 mod devices;
 mod entra;
 mod errors;
