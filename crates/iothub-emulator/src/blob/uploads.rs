@@ -1,5 +1,6 @@
 use bytes::Bytes;
 use time::OffsetDateTime;
+use url::Url;
 
 use super::{account::Account, condition::Condition, container::Put, contents::Contents};
 use crate::hub::uploads::{FilePlace, FileStore, StoredFile};
@@ -34,8 +35,12 @@ impl FileStore for DeviceFiles {
             Ok((stored.contents.len(), stored.version.modified))
         });
         let (size, modified) = look.ok()?;
+        let mut uri = Url::parse(self.0.endpoint()).ok()?;
+        let mut segments = uri.path_segments_mut().ok()?;
+        segments.push(Self::CONTAINER).extend(blob.split('/'));
+        drop(segments);
         Some(StoredFile {
-            uri: format!("{}/{}/{blob}", self.0.endpoint(), Self::CONTAINER),
+            uri: uri.into(),
             size,
             modified,
         })
