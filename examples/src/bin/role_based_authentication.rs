@@ -35,18 +35,22 @@ async fn main() -> std::result::Result<(), Failure> {
         None => Stage::emulator().await?,
     };
     println!("the hub is {}", stage.host);
+    let mut received = Vec::new();
     for &kind in &arguments.credentials {
         let credential = kind.credential(&stage)?;
         for &carrier in &arguments.carriers {
             println!("\n{kind:?}, {carrier:?}");
-            tell(&stage, credential.clone(), carrier, &arguments.device).await?;
+            received.extend(tell(&stage, credential.clone(), carrier, &arguments.device).await?);
         }
+    }
+    if stage.emulator.is_some() {
+        println!("\n{} in the emulator received {received:?}", arguments.device);
     }
     Ok(())
 }
 
-/// The story itself: a token credential and a host name make any client.
-async fn tell(stage: &Stage, credential: Credential, carrier: Carrier, id: &DeviceId) -> Result<()> {
+/// The story itself: a token credential and a host name make any client. Returns what a device in the emulator received.
+async fn tell(stage: &Stage, credential: Credential, carrier: Carrier, id: &DeviceId) -> Result<Option<String>> {
     let options = RegistryClientOptions {
         client_options: stage.client_options(),
         ..Default::default()
@@ -82,18 +86,19 @@ async fn tell(stage: &Stage, credential: Credential, carrier: Carrier, id: &Devi
     println!("  sent      a message to {id}, and the hub accepted it");
     service.close().await?;
 
-    if let Some(emulator) = &stage.emulator {
-        let received = emulator.device(id.as_str())?.recv().await.complete()?;
-        println!(
-            "  received  {:?} by {id} in the emulator",
-            String::from_utf8_lossy(&received.body)
-        );
-    }
+    let received = match &stage.emulator {
+        Some(emulator) => {
+            let message = emulator.device(id.as_str())?.recv().await.complete()?;
+            println!("  received  by {id}, which completed it");
+            Some(String::from_utf8_lossy(&message.body).into_owned())
+        }
+        None => None,
+    };
     if ours {
         registry.delete_device(id, None).await?;
         println!("  deleted   device {id}");
     }
-    Ok(())
+    Ok(received)
 }
 
 fn code(error: &iothub::Error) -> Option<&HubErrorCode> {
