@@ -11,6 +11,8 @@ const FEATURE_BUILDS: &[&[&str]] = &[
     &["-p", "iothub-auth", "--no-default-features"],
     &["-p", "iothub-transport-http", "--no-default-features"],
     &["-p", "iothub-transport-amqp", "--no-default-features"],
+    &["-p", "iothub-transport-http", "--no-default-features", "--features", "aws-lc-rs"],
+    &["-p", "iothub-transport-amqp", "--no-default-features", "--features", "aws-lc-rs"],
     &["-p", "iothub-registry", "--no-default-features"],
     &["-p", "iothub-service", "--no-default-features"],
     &["-p", "iothub-service", "--no-default-features", "--features", "hyper"],
