@@ -71,6 +71,8 @@ async fn a_hub_that_is_not_trusted_gets_no_credential() -> Result<()> {
     let error = registry.get_device(&"lamp".parse()?, None).await.unwrap_err();
 
     assert_eq!(error.kind(), &ErrorKind::Other);
+    let text = error.to_string();
+    assert!(text.contains("localhost:") && text.contains("invalid peer certificate"), "{text}");
     let facts = CallFacts::of(&error).expect("it was tried");
     assert_eq!((facts.attempts, facts.maybe_applied), (1, false));
     let requests = hub
@@ -78,5 +80,40 @@ async fn a_hub_that_is_not_trusted_gets_no_credential() -> Result<()> {
         .journal()
         .count(|event| matches!(event, Event::Request { .. }));
     assert_eq!(requests, 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_certificate_for_another_name_gets_no_credential() -> Result<()> {
+    let hub = Hub::empty().await;
+    let text = hub
+        .emulator
+        .connection_string("iothubowner")
+        .expect("the policy exists");
+    // The same socket by another of this machine's addresses, for which the hub has no certificate.
+    let elsewhere = text.replacen("HostName=localhost:", "HostName=127.0.0.2:", 1);
+    let port = hub.emulator.host().https_port();
+    let relay = tokio::net::TcpListener::bind(("127.0.0.2", port)).await?;
+    let relayed = tokio::spawn(async move {
+        let (mut client, _) = relay.accept().await?;
+        let mut hub = tokio::net::TcpStream::connect(("127.0.0.1", port)).await?;
+        tokio::io::copy_bidirectional(&mut client, &mut hub).await
+    });
+    let registry = RegistryClient::from_connection_string(&elsewhere, Some(options(&hub.emulator)))?;
+
+    let error = registry.get_device(&"lamp".parse()?, None).await.unwrap_err();
+
+    assert_eq!(error.kind(), &ErrorKind::Other);
+    let text = error.to_string();
+    assert!(
+        text.contains("127.0.0.2") && text.contains("not valid for name"),
+        "{text}"
+    );
+    let requests = hub
+        .emulator
+        .journal()
+        .count(|event| matches!(event, Event::Request { .. }));
+    assert_eq!(requests, 0);
+    relayed.abort();
     Ok(())
 }
