@@ -7,3 +7,8 @@ mod stage;
 pub use container::Container;
 pub use failure::Failure;
 pub use stage::Stage;
+
+/// The program in the README of the project.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -1,1 +1,1 @@
-//! DigitalTwinClient for Azure IoT Hub: Plug and Play twins and commands.
+#![doc = include_str!("../README.md")]

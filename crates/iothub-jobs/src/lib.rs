@@ -1,1 +1,1 @@
-//! JobClient for Azure IoT Hub: direct methods and twin updates over many devices, on a schedule.
+#![doc = include_str!("../README.md")]
