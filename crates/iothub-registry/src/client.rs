@@ -121,3 +121,34 @@ const PRODUCT: Product = Product {
     name: env!("CARGO_PKG_NAME"),
     version: env!("CARGO_PKG_VERSION"),
 };
+
+#[cfg(test)]
+mod tests {
+    use azure_core::http::StatusCode;
+    use iothub_auth::SharedAccessKey;
+    use iothub_core::testing::{HttpAnswer, ScriptedHttp};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_speaks_the_version_that_it_was_made_with() -> Result<()> {
+        for (asked, spoken) in [(None, "2021-04-12"), (Some("2030-01-01-preview"), "2030-01-01-preview")] {
+            let http = ScriptedHttp::always(HttpAnswer::new(StatusCode::Ok, "[]"));
+            let options = RegistryClientOptions {
+                api_version: asked.map(str::to_owned),
+                client_options: http.client_options(),
+                ..RegistryClientOptions::default()
+            };
+            let key = SharedAccessKey::new("owner", "bm90LWEtcmVhbC1rZXktanVzdC1mb3ItdGhlLXRlc3Q=")?;
+            let registry = RegistryClient::new("hub.example".parse()?, key, Some(options))?;
+
+            registry.clone().list_jobs(None).await?;
+            registry.list_configurations(None).await?;
+
+            let paths = ["GET /jobs", "GET /configurations"];
+            let expected = paths.map(|path| format!("{path}?api-version={spoken}"));
+            assert_eq!(http.seen(), expected);
+        }
+        Ok(())
+    }
+}

@@ -1,40 +1,116 @@
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use iothub_core::{CallFacts, HubErrorCode, Result};
 use iothub_emulator::{BlobContainer, Event, Operation, Role};
 use iothub_registry::{
     BeginExportDevicesOptions, JobFailure,
-    models::{ExportDevices, ImportDevices, ImportExportJob, JobStatus, JobType, StorageAuthentication, TwinPatch},
+    models::{
+        Configuration, ConfigurationContent, ConfigurationMetrics, ExportDevices, ImportDevices, ImportExportJob,
+        JobStatus, JobType, StorageAuthentication, TwinPatch,
+    },
 };
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::hub::{Hub, code};
 
 #[tokio::test]
-async fn an_export_holds_every_device_whoever_the_hub_is_at_the_storage() -> Result<()> {
+async fn an_export_holds_all_devices_and_configurations_whoever_the_hub_is_at_the_storage() -> Result<()> {
     let hub = Hub::with_devices(["candle", "lamp"]).await;
-    let mover = hub.emulator.entra().register("mover")?;
-    mover.set_roles(&[Role::StorageBlobDataContributor]);
-    let id = "/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/mover";
+    hub.registry.create_configuration(&slow(), None).await?;
     let container = hub.emulator.blob_container("backup")?;
-    for (storage, uri) in [
-        (StorageAuthentication::KeyBased, container.sas_uri()),
-        (StorageAuthentication::SystemAssignedIdentity, container.uri()),
-        (
-            StorageAuthentication::UserAssignedIdentity(id.to_owned()),
-            container.uri(),
-        ),
-    ] {
+    for (storage, uri) in ways_to(&container, &hub)? {
+        let (devices, configurations) = (format!("{storage:?}.txt"), format!("{storage:?}-configurations.txt"));
         let export = ExportDevices::new(uri)
             .with_storage(storage.clone())
-            .with_configurations(None)
-            .with_output_blob_name(format!("{storage:?}.txt"));
+            .with_configurations(Some(configurations.clone()))
+            .with_output_blob_name(&devices);
         let job = export_to_the_end(&hub, &export).await?;
         assert_eq!((&job.job_type, job.progress), (&JobType::Export, 100));
-        let lines = lines(&container, &format!("{storage:?}.txt"));
-        assert_eq!(ids(&lines), ["candle", "lamp"], "{storage:?}");
-        let key = lines[0]["authentication"]["symmetricKey"]["primaryKey"].as_str();
+        let devices = lines(&container, &devices);
+        assert_eq!(ids(&devices), ["candle", "lamp"], "{storage:?}");
+        let key = devices[0]["authentication"]["symmetricKey"]["primaryKey"].as_str();
         assert!(key.is_some_and(|key| !key.is_empty()));
+        let configurations = lines(&container, &configurations);
+        assert_eq!(configurations.len(), 1, "{storage:?}");
+        assert_eq!(configurations[0]["Id"], "slow", "{storage:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_import_brings_devices_and_configurations_back_whoever_the_hub_is_at_the_storage() -> Result<()> {
+    let hub = Hub::with_devices(["candle", "lamp"]).await;
+    let slow = hub.registry.create_configuration(&slow(), None).await?.into_model()?;
+    let lamp = hub.device("lamp").await?;
+    let container = hub.emulator.blob_container("backup")?;
+    let export = ExportDevices::new(container.sas_uri()).with_configurations(None);
+    export_to_the_end(&hub, &export).await?;
+
+    for (storage, uri) in ways_to(&container, &hub)? {
+        for id in ["candle", "lamp"] {
+            hub.registry.delete_device(&id.parse()?, None).await?;
+        }
+        hub.registry.delete_configuration(&"slow".parse()?, None).await?;
+
+        let import = ImportDevices::new(uri.clone(), uri)
+            .with_storage(storage.clone())
+            .with_configurations(None);
+        let job = import_to_the_end(&hub, &import).await?;
+
+        assert_eq!((&job.job_type, job.progress), (&JobType::Import, 100));
+        assert!(lines(&container, "importErrors.log").is_empty(), "{storage:?}");
+        assert_eq!(
+            hub.device("lamp").await?.authentication,
+            lamp.authentication,
+            "{storage:?}"
+        );
+        assert_eq!(hub.device("candle").await?.device_id, "candle", "{storage:?}");
+        let back = hub
+            .registry
+            .get_configuration(&"slow".parse()?, None)
+            .await?
+            .into_model()?;
+        assert_eq!(
+            (&back.content, &back.target_condition, back.priority),
+            (&slow.content, &slow.target_condition, slow.priority)
+        );
+        assert_eq!(
+            (&back.labels, &back.metrics.queries),
+            (&slow.labels, &slow.metrics.queries)
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn configurations_come_along_when_asked_for_with_capitals_in_their_names() -> Result<()> {
+    let hub = Hub::with_devices(["lamp"]).await;
+    hub.registry.create_configuration(&slow(), None).await?;
+    let container = hub.emulator.blob_container("backup")?;
+    let export = ExportDevices::new(container.sas_uri());
+    export_to_the_end(&hub, &export).await?;
+    assert_eq!(container.blobs(), ["devices.txt"]);
+
+    export_to_the_end(&hub, &export.with_configurations(None)).await?;
+
+    let lines = lines(&container, "configurations.txt");
+    assert_eq!(lines.len(), 1);
+    for (name, value) in [
+        ("Id", json!("slow")),
+        (
+            "Content",
+            json!({ "DeviceContent": { "properties.desired.interval": 60 } }),
+        ),
+        ("TargetCondition", json!("tags.site = 'x'")),
+        ("Priority", json!(7)),
+        ("Labels", json!({ "team": "air" })),
+        (
+            "Metrics",
+            json!({ "Queries": { "all": "SELECT deviceId FROM devices" } }),
+        ),
+        ("ImportMode", json!("createOrUpdateIfMatchETag")),
+    ] {
+        assert_eq!(lines[0][name], value, "{name}");
     }
     Ok(())
 }
@@ -211,6 +287,33 @@ async fn a_policy_that_may_only_read_starts_no_job() -> Result<()> {
     let error = reader.get_job("none", None).await.unwrap_err();
     assert_eq!(code(&error), Some(&HubErrorCode::JobNotFound));
     Ok(())
+}
+
+/// Each way in which a hub gets at a container, and the address of the container for that.
+fn ways_to(container: &BlobContainer, hub: &Hub) -> Result<[(StorageAuthentication, String); 3]> {
+    let mover = hub.emulator.entra().register("mover")?;
+    mover.set_roles(&[Role::StorageBlobDataContributor]);
+    let id = "/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/mover";
+    Ok([
+        (StorageAuthentication::KeyBased, container.sas_uri()),
+        (StorageAuthentication::SystemAssignedIdentity, container.uri()),
+        (
+            StorageAuthentication::UserAssignedIdentity(id.to_owned()),
+            container.uri(),
+        ),
+    ])
+}
+
+fn slow() -> Configuration {
+    let pair = |name: &str, value: &str| BTreeMap::from([(name.to_owned(), value.to_owned())]);
+    let content = Map::from_iter([("properties.desired.interval".to_owned(), json!(60))]);
+    let queries = pair("all", "SELECT deviceId FROM devices");
+    Configuration::new("slow")
+        .with_content(ConfigurationContent::Device(content))
+        .with_target_condition("tags.site = 'x'")
+        .with_priority(7)
+        .with_labels(pair("team", "air"))
+        .with_metrics(ConfigurationMetrics::default().with_queries(queries))
 }
 
 async fn export_to_the_end(hub: &Hub, export: &ExportDevices) -> Result<ImportExportJob> {

@@ -3,6 +3,7 @@
 
 mod bulk;
 mod configurations;
+mod desired;
 mod devices;
 mod edge;
 mod faults;

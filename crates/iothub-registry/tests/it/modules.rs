@@ -59,6 +59,44 @@ async fn a_module_proves_itself_as_it_was_told_to() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_module_with_a_certificate_lives_from_create_to_delete() -> Result<()> {
+    let hub = Hub::with_devices(["lamp"]).await;
+    let thumbprints = X509Thumbprints::new("0123456789ABCDEF0123456789ABCDEF01234567");
+    let renewed = X509Thumbprints::new("89ABCDEF0123456789ABCDEF0123456789ABCDEF");
+    for (name, first, second) in [
+        ("thumbprint", thumbprints.into(), renewed.into()),
+        (
+            "authority",
+            Authentication::CertificateAuthority,
+            Authentication::CertificateAuthority,
+        ),
+    ] {
+        let id = ModuleId::new("lamp".parse()?, name)?;
+        let module = Module::new(id.clone()).with_authentication(first);
+        let mut created = hub.registry.create_module(&module, None).await?.into_model()?;
+        assert_eq!(created.authentication, module.authentication);
+
+        created.authentication = second;
+        created.managed_by = Some("lighting".to_owned());
+        let updated = hub.registry.update_module(&created, None).await?.into_model()?;
+        assert_ne!(updated.etag, created.etag);
+        let read = hub.registry.get_module(&id, None).await?.into_model()?;
+        assert_eq!(read, updated);
+        assert_eq!(
+            (&read.authentication, &read.managed_by),
+            (&created.authentication, &created.managed_by)
+        );
+
+        hub.registry.delete_module(&id, None).await?;
+        assert!(hub.registry.try_get_module(&id, None).await?.is_none());
+        for operation in [Operation::Create, Operation::Update, Operation::Delete] {
+            assert_eq!(hub.executed(operation, &format!("lamp/{name}")), 1, "{operation:?}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_device_tells_its_modules_and_no_others() -> Result<()> {
     let hub = Hub::with_devices(["lamp", "candle"]).await;
     for (device, module) in [("lamp", "dimmer"), ("lamp", "a%2Fb"), ("candle", "wick")] {

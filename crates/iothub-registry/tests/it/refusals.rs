@@ -72,7 +72,10 @@ async fn a_hub_that_is_not_trusted_gets_no_credential() -> Result<()> {
 
     assert_eq!(error.kind(), &ErrorKind::Other);
     let text = error.to_string();
-    assert!(text.contains("localhost:") && text.contains("invalid peer certificate"), "{text}");
+    assert!(
+        text.contains("localhost:") && text.contains("invalid peer certificate"),
+        "{text}"
+    );
     let facts = CallFacts::of(&error).expect("it was tried");
     assert_eq!((facts.attempts, facts.maybe_applied), (1, false));
     let requests = hub

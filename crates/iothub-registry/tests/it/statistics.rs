@@ -16,7 +16,22 @@ async fn the_hub_counts_its_devices() -> Result<()> {
         ),
         (3, 2, 1)
     );
-    let service = hub.registry.get_service_statistics(None).await?.into_model()?;
-    assert_eq!(service.connected_device_count, 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_hub_counts_who_is_connected() -> Result<()> {
+    let hub = Hub::with_devices(["a", "b"]).await;
+    let connected = async || -> Result<_> {
+        let service = hub.registry.get_service_statistics(None).await?.into_model()?;
+        Ok(service.connected_device_count)
+    };
+    assert_eq!(connected().await?, 0);
+
+    let device = hub.emulator.device("a")?;
+    device.go_online()?;
+    assert_eq!(connected().await?, 1);
+    device.go_offline();
+    assert_eq!(connected().await?, 0);
     Ok(())
 }
