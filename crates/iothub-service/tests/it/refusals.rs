@@ -89,7 +89,10 @@ async fn an_authority_nobody_knows_is_refused_before_a_token_is_sent() -> Result
         .unwrap_err();
     assert_eq!(error.kind(), &ErrorKind::Other, "{error}");
     let text = error.to_string();
-    assert!(text.contains("localhost:") && text.contains("invalid peer certificate"), "{text}");
+    assert!(
+        text.contains("localhost:") && text.contains("invalid peer certificate"),
+        "{text}"
+    );
     assert_eq!(hub.happened(|_| true), 0);
     Ok(())
 }
