@@ -1,4 +1,4 @@
-use std::{fmt::Write as _, slice};
+use std::{collections::HashSet, fmt::Write as _, slice};
 
 use time::OffsetDateTime;
 
@@ -54,6 +54,13 @@ impl Node {
             stamp: Stamp::NONE,
             value: Value::Object(Vec::new()),
         }
+    }
+
+    /// What a client says, in compact JSON. Of members with the same name the last one counts.
+    pub(crate) fn new(text: &str) -> Self {
+        let mut tree = Self::parse(text, &[]);
+        tree.remove_overwritten();
+        tree
     }
 
     /// The tree of a compact JSON text, with the stamps of its nodes in the order of the text.
@@ -216,6 +223,17 @@ impl Node {
                 json.push('}');
             }
         }
+    }
+
+    fn remove_overwritten(&mut self) {
+        let Value::Object(members) = &mut self.value else {
+            return;
+        };
+        let mut names = HashSet::new();
+        let from_the_end = members.iter().rev();
+        let mut is_last: Vec<bool> = from_the_end.map(|(name, _)| names.insert(name.as_str())).collect();
+        members.retain(|_| is_last.pop().unwrap_or(true));
+        members.iter_mut().for_each(|(_, member)| member.remove_overwritten());
     }
 
     fn collect_stamps(&self, stamps: &mut Vec<Stamp>) {

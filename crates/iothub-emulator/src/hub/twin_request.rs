@@ -62,7 +62,7 @@ impl SectionChange {
         if json == "null" {
             return Ok(Self::Clear);
         }
-        let mut tree = Node::parse(json, &[]);
+        let mut tree = Node::new(json);
         if tree.leaf().is_some() {
             let text = format!("{section} has to be an object");
             return Err(Failure::new(HubErrorCode::IotHubFormatError, text));

@@ -1,5 +1,10 @@
 //! Reading and writing twins.
 
+#[cfg(test)]
+mod differential;
+#[cfg(test)]
+mod model;
+
 use iothub_core::HubErrorCode;
 
 use super::{

@@ -152,7 +152,7 @@ impl Setting {
         }
         Ok(Self {
             path,
-            value: Node::parse(json, &[]),
+            value: Node::new(json),
         })
     }
 
