@@ -430,6 +430,25 @@ async fn queries_are_tested_before_they_are_used() {
 }
 
 #[tokio::test]
+async fn labels_go_when_an_update_has_none() {
+    let (_emulator, mut client) = hub().await;
+    let body =
+        |labels: &str| format!(r#"{{"id":"fans","content":{{"deviceContent":{{"properties.desired.a":1}}}}{labels}}}"#);
+    let labelled = body(r#","labels":{"team":"air","site":"x"}"#);
+    let created = client.put("/configurations/fans", None, &labelled).await;
+    assert_eq!(created.json()["labels"], json!({"team": "air", "site": "x"}));
+    for labels in [r#","labels":null"#, r#","labels":{}"#, ""] {
+        let cleared = client.put("/configurations/fans", Some("\"*\""), &body(labels)).await;
+        assert_eq!(cleared.outcome(), "200", "{labels}");
+        let stored = client.get("/configurations/fans").await;
+        assert_eq!(stored.header("etag"), cleared.header("etag"));
+        assert_eq!(stored.json()["labels"], json!({}), "{labels}");
+        let again = client.put("/configurations/fans", Some("\"*\""), &labelled).await;
+        assert_eq!(again.json()["labels"]["team"], "air");
+    }
+}
+
+#[tokio::test]
 async fn configurations_move_with_jobs() {
     let (one, mut client) = hub().await;
     let mut fans = fan(5, 7, "tags.site = 'x'");
