@@ -1,11 +1,13 @@
-//! What the examples share: a hub to try things on, and a way to say what went wrong.
+//! What the examples share: a hub to try things on, ids to try them with, and a way to say what went wrong.
 
 mod container;
 mod failure;
+mod id;
 mod stage;
 
 pub use container::Container;
 pub use failure::Failure;
+pub use id::new_id;
 pub use stage::Stage;
 
 /// The program in the README of the project.

@@ -1,6 +1,6 @@
 //! A thousand devices: the hub takes a hundred in a call, and a stream of any length is cut and paced for it.
 
-use examples::{Failure, Stage};
+use examples::{Failure, Stage, new_id};
 use futures::{StreamExt, stream};
 use iothub::{
     IfMatch,
@@ -12,8 +12,9 @@ use iothub::{
 async fn main() -> Result<(), Failure> {
     let hub = Stage::open().await?;
     let registry = hub.registry()?;
+    let name = new_id("bulk");
     let ids = (0..1000)
-        .map(|number| format!("bulk-{number}").parse())
+        .map(|number| format!("{name}-{number}").parse())
         .collect::<Result<Vec<_>, _>>()?;
 
     let create = stream::iter(ids.clone()).map(|id| BulkOperation::CreateDevice {

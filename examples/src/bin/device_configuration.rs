@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use examples::{Failure, Stage};
+use examples::{Failure, Stage, new_id};
 use iothub::{
     models::{Configuration, ConfigurationContent, ConfigurationMetrics, ConfigurationQueries, Device, TwinPatch},
     registry::TwinId,
@@ -14,7 +14,7 @@ async fn main() -> Result<(), Failure> {
     let hub = Stage::open().await?;
     let registry = hub.registry()?;
     let chiller = registry
-        .create_device(&Device::new("configured-chiller".parse()?), None)
+        .create_device(&Device::new(new_id("configured-chiller").parse()?), None)
         .await?
         .into_model()?;
     let twin = TwinId::from(chiller.device_id.clone());
@@ -33,7 +33,7 @@ async fn main() -> Result<(), Failure> {
 
     let settings = json!({ "properties.desired.chiller": { "temperature": 66, "pressure": 28 } });
     let content = ConfigurationContent::Device(serde_json::from_value(settings)?);
-    let configuration = Configuration::new("chillers-in-test")
+    let configuration = Configuration::new(new_id("chillers-in-test"))
         .with_content(content)
         .with_target_condition(condition)
         .with_priority(10)

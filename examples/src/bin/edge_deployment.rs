@@ -1,6 +1,6 @@
 //! Edge deployments: what runs on edge devices, by a base deployment, a layer on top of it, and directly on one device.
 
-use examples::{Failure, Stage};
+use examples::{Failure, Stage, new_id};
 use iothub::{
     ModuleId,
     models::{Configuration, ConfigurationContent, Device, DeviceCapabilities, TwinPatch},
@@ -13,7 +13,7 @@ async fn main() -> Result<(), Failure> {
     let hub = Stage::open().await?;
     let registry = hub.registry()?;
     let is_edge = DeviceCapabilities::default().with_is_edge(true);
-    let gateway = Device::new("edge-gateway".parse()?).with_capabilities(is_edge);
+    let gateway = Device::new(new_id("edge-gateway").parse()?).with_capabilities(is_edge);
     let gateway = registry.create_device(&gateway, None).await?.into_model()?;
     let patch = TwinPatch::new().set_tag("site", "north");
     registry
@@ -40,19 +40,19 @@ async fn main() -> Result<(), Failure> {
         "$edgeAgent": { "properties.desired.modules.filter": image("filter") },
         "filter": { "properties.desired": { "window": 5 } },
     });
-    let deployments = [("base-north", 10, &base), ("filter-north", 20, &layer)];
-    for (id, priority, content) in deployments {
+    let deployments = [(new_id("base-north"), 10, &base), (new_id("filter-north"), 20, &layer)];
+    for (id, priority, content) in &deployments {
         let deployment = Configuration::new(id)
             .with_content(edge(content)?)
             .with_target_condition("tags.site = 'north'")
-            .with_priority(priority);
+            .with_priority(*priority);
         registry.create_configuration(&deployment, None).await?;
         println!("created {id}");
     }
     let agent = TwinId::from(ModuleId::new(gateway.device_id.clone(), "$edgeAgent")?);
     let twin = registry.get_twin(&agent, None).await?.into_model()?;
     println!("the agent is to run {:?}", twin.desired().raw("modules")?);
-    for (id, ..) in deployments {
+    for (id, ..) in &deployments {
         registry.delete_configuration(&id.parse()?, None).await?;
     }
 

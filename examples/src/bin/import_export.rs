@@ -1,6 +1,8 @@
 //! All devices of a hub into a blob, and from there into a hub again: how a hub is copied or restored.
 
-use examples::{Failure, Stage};
+use std::future::ready;
+
+use examples::{Failure, Stage, new_id};
 use futures::{StreamExt, TryStreamExt, stream};
 use iothub::{
     DeviceId, IfMatch,
@@ -12,8 +14,9 @@ use iothub::{
 async fn main() -> Result<(), Failure> {
     let hub = Stage::open().await?;
     let (registry, container) = (hub.registry()?, hub.container()?);
+    let name = new_id("export");
     let ids = (0..50)
-        .map(|number| format!("export-{number}").parse())
+        .map(|number| format!("{name}-{number}").parse())
         .collect::<Result<Vec<DeviceId>, _>>()?;
     let create = stream::iter(ids.clone()).map(|id| BulkOperation::CreateDevice {
         device: Box::new(Device::new(id)),
@@ -52,6 +55,8 @@ async fn delete(registry: &RegistryClient, ids: &[DeviceId]) -> Result<(), Failu
         id,
         if_match: IfMatch::Any,
     });
-    println!("{} deleted", registry.bulk(delete, None)?.count().await);
+    let results = registry.bulk(delete, None)?;
+    let deleted = results.filter(|result| ready(result.outcome.is_done()));
+    println!("{} deleted", deleted.count().await);
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! The twin of a module, which is its own and not the device's.
 
-use examples::{Failure, Stage};
+use examples::{Failure, Stage, new_id};
 use iothub::{
     IfMatch, ModuleId,
     models::{Device, Module, TwinContent, TwinPatch},
@@ -12,7 +12,7 @@ async fn main() -> Result<(), Failure> {
     let hub = Stage::open().await?;
     let registry = hub.registry()?;
     let gateway = registry
-        .create_device(&Device::new("module-twin-gateway".parse()?), None)
+        .create_device(&Device::new(new_id("module-twin-gateway").parse()?), None)
         .await?
         .into_model()?;
     let filter = ModuleId::new(gateway.device_id.clone(), "filter")?;

@@ -1,6 +1,6 @@
 //! Modules: parts of a device with an identity and a twin of their own.
 
-use examples::{Failure, Stage};
+use examples::{Failure, Stage, new_id};
 use iothub::{
     ModuleId,
     models::{Device, Module},
@@ -11,7 +11,7 @@ async fn main() -> Result<(), Failure> {
     let hub = Stage::open().await?;
     let registry = hub.registry()?;
     let gateway = registry
-        .create_device(&Device::new("modules-gateway".parse()?), None)
+        .create_device(&Device::new(new_id("modules-gateway").parse()?), None)
         .await?
         .into_model()?;
 

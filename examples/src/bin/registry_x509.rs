@@ -1,7 +1,7 @@
 //! Devices that prove who they are with a certificate: one that the hub knows by its thumbprint, and one whose issuer it
 //! knows.
 
-use examples::{Failure, Stage};
+use examples::{Failure, Stage, new_id};
 use iothub::models::{Authentication, Device, X509Thumbprints};
 
 #[tokio::main]
@@ -12,7 +12,7 @@ async fn main() -> Result<(), Failure> {
     // The SHA-1 or SHA-256 of the certificate's DER, as `openssl x509 -fingerprint` prints it without colons.
     let (old, new) = ("a".repeat(40), "b".repeat(40));
     let thumbprints = Authentication::Thumbprints(X509Thumbprints::new(&old).with_secondary(&new));
-    let valve = Device::new("x509-valve".parse()?).with_authentication(thumbprints);
+    let valve = Device::new(new_id("x509-valve").parse()?).with_authentication(thumbprints);
     let valve = registry.create_device(&valve, None).await?.into_model()?;
     println!("{} has {:?}", valve.device_id, valve.authentication);
 
@@ -21,7 +21,7 @@ async fn main() -> Result<(), Failure> {
     let valve = registry.update_device(&only_new, None).await?.into_model()?;
     println!("{} has {:?}", valve.device_id, valve.authentication);
 
-    let pump = Device::new("x509-pump".parse()?).with_authentication(Authentication::CertificateAuthority);
+    let pump = Device::new(new_id("x509-pump").parse()?).with_authentication(Authentication::CertificateAuthority);
     let pump = registry.create_device(&pump, None).await?.into_model()?;
     println!("{} has {:?}", pump.device_id, pump.authentication);
 

@@ -1,14 +1,14 @@
 //! How many devices there are, and how many are connected.
 
-use examples::{Failure, Stage};
+use examples::{Failure, Stage, new_id};
 use iothub::models::{Device, DeviceStatus};
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
     let hub = Stage::open().await?;
     let registry = hub.registry()?;
-    let on = Device::new("statistics-on".parse()?);
-    let off = Device::new("statistics-off".parse()?).with_status(DeviceStatus::Disabled);
+    let on = Device::new(new_id("statistics-on").parse()?);
+    let off = Device::new(new_id("statistics-off").parse()?).with_status(DeviceStatus::Disabled);
     for device in [&on, &off] {
         registry.create_device(device, None).await?;
     }

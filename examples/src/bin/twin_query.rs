@@ -1,7 +1,7 @@
 //! Queries: twins page by page, rows of your own shape, and a place to go on from later.
 
 use azure_core::http::pager::PagerOptions;
-use examples::{Failure, Stage};
+use examples::{Failure, Stage, new_id};
 use futures::{StreamExt, TryStreamExt, stream};
 use iothub::{
     DeviceId, IfMatch,
@@ -10,7 +10,7 @@ use iothub::{
 };
 use serde::Deserialize;
 
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 struct Hall {
     hall: u32,
     lamps: u32,
@@ -20,8 +20,9 @@ struct Hall {
 async fn main() -> Result<(), Failure> {
     let hub = Stage::open().await?;
     let registry = hub.registry()?;
+    let name = new_id("query");
     let ids = (0..30)
-        .map(|number| format!("query-{number}").parse())
+        .map(|number| format!("{name}-{number}").parse())
         .collect::<Result<Vec<DeviceId>, _>>()?;
     let create = stream::iter(ids.clone())
         .enumerate()
@@ -58,7 +59,9 @@ async fn main() -> Result<(), Failure> {
 
     let text = "SELECT tags.hall AS hall, COUNT() AS lamps FROM devices WHERE tags.hall >= 0 GROUP BY tags.hall";
     let halls: Vec<Hall> = registry.query(text, None)?.try_collect().await?;
-    println!("{halls:?}");
+    for Hall { hall, lamps } in halls {
+        println!("{lamps} lamps are in hall {hall}");
+    }
 
     let delete = stream::iter(ids).map(|id| BulkOperation::DeleteDevice {
         id,

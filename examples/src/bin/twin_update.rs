@@ -1,6 +1,6 @@
 //! The twin of a device: tags for the backend, desired properties for the device.
 
-use examples::{Failure, Stage};
+use examples::{Failure, Stage, new_id};
 use iothub::{
     IfMatch,
     models::{Device, TwinPatch},
@@ -12,7 +12,7 @@ async fn main() -> Result<(), Failure> {
     let hub = Stage::open().await?;
     let registry = hub.registry()?;
     let device = registry
-        .create_device(&Device::new("twin-lamp".parse()?), None)
+        .create_device(&Device::new(new_id("twin-lamp").parse()?), None)
         .await?
         .into_model()?;
     let id = TwinId::from(device.device_id.clone());
