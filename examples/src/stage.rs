@@ -2,11 +2,12 @@ use std::{collections::HashMap, path::Path, sync::Arc};
 
 use azure_core::{Bytes, cloud::CustomConfiguration, error::ErrorKind, http::ClientOptions};
 use iothub::{
-    ConnectionString, Credential, DefaultAzureCredential, Error, HubHost, Result,
+    ConnectionString, Credential, DefaultAzureCredential, DeviceId, Error, HubHost, Result,
     auth::Environment,
     registry::{RegistryClient, RegistryClientOptions},
+    service::{ServiceClient, ServiceClientOptions},
 };
-use iothub_emulator::{Emulator, EmulatorOptions};
+use iothub_emulator::{Device, Emulator, EmulatorOptions};
 use iothub_transport_amqp::{AmqpOptions, Carrier, Fe2o3Transport};
 use iothub_transport_http::{HyperOptions, HyperTransport};
 use tempfile::TempDir;
@@ -102,6 +103,27 @@ impl Stage {
         RegistryClient::new(self.host.clone(), self.credential.clone(), Some(options))
     }
 
+    /// What talks to the devices of the hub.
+    pub fn service(&self, carrier: Carrier) -> Result<ServiceClient> {
+        // A method may take longer than the transport's own limit, and the client has one for each call.
+        let http = self.http.clone().with_response_head_timeout(None);
+        let options = ServiceClientOptions {
+            amqp_transport: Some(Arc::new(self.amqp(carrier)?)),
+            client_options: ClientOptions {
+                transport: Some(http.into()),
+                ..Default::default()
+            },
+            ..Default::default()
+        };
+        ServiceClient::new(self.host.clone(), self.credential.clone(), Some(options))
+    }
+
+    /// The other end: a device of the emulator, in this process. A real hub has to have a real one.
+    pub fn device(&self, id: &DeviceId) -> Result<Option<Device>> {
+        let emulator = self.emulator.as_ref();
+        emulator.map(|emulator| emulator.device(id.as_str())).transpose()
+    }
+
     /// A blob container for jobs: `IOTHUB_CONTAINER_URI` with its signature for a real hub, one of the emulator's else.
     pub fn container(&self) -> Result<Container> {
         let signed = match &self.emulator {
@@ -147,6 +169,11 @@ impl Stage {
             cloud,
             ..self.client_options()
         }
+    }
+
+    /// Certificates of authorities to trust besides the platform's: the emulator's, if it is the hub.
+    pub fn roots(&self) -> &[Bytes] {
+        &self.roots
     }
 
     /// An AMQP transport that trusts the hub.
