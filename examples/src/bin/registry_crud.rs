@@ -1,5 +1,7 @@
 //! Devices from creation to deletion, and an edge device with another edge device and a leaf below it.
 
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
 use examples::{Failure, Stage, new_id};
 use iothub::{
     HubError, HubErrorCode,
@@ -24,11 +26,11 @@ async fn main() -> Result<(), Failure> {
     println!("{} is {:?}: {:?}", lamp.device_id, lamp.status, lamp.status_reason);
 
     // The record that was read before the update is out of date, and the hub says so.
-    if let Err(late) = registry.update_device(&disabled, None).await {
-        match HubError::of(&late).map(|hub| &hub.code) {
-            Some(HubErrorCode::PreconditionFailed) => println!("a late writer does not overwrite: {late}"),
-            _ => return Err(late.into()),
+    match registry.update_device(&disabled, None).await {
+        Err(late) if HubError::of(&late).is_some_and(|hub| hub.code == HubErrorCode::PreconditionFailed) => {
+            println!("a late writer does not overwrite: {late}");
         }
+        written => println!("{} was overwritten", written?.into_model()?.device_id),
     }
 
     let is_edge = DeviceCapabilities::default().with_is_edge(true);
