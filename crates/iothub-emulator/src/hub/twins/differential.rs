@@ -17,7 +17,7 @@ fn random_writes_leave_twins_as_the_model_has_them() {
     let (hub, targets) = hub();
     let mut twins: Vec<(Target, Model)> = targets.into_iter().map(|target| (target, Model::default())).collect();
     let mut seen = BTreeMap::new();
-    for step in 0..4000 {
+    for step in 0..3000 {
         // Far enough apart that no two writes can show the same time.
         hub.clock().advance(Duration::from_secs(3600));
         let at = random.below(twins.len());
@@ -168,6 +168,8 @@ impl Random {
             0..=3 => None,
             4 => Some(Value::Null),
             5 => Some(json!({})),
+            // As much as there is room for, to the byte.
+            6 => Some(json!({ "": vec![longest(); [2, 8][self.below(2)]] })),
             _ => Some(self.object(3)),
         }
     }
@@ -197,7 +199,7 @@ impl Random {
             4 => json!(["", "ä\"\\", "\u{1}}\n", "null", "{\"a\":1}"][self.below(5)]),
             5 => json!("é".repeat(self.below(30))),
             // Enough of these, and there is no room for more.
-            6 if self.below(3) == 0 => json!(vec!["𝄞".repeat(1024); [1, 2, 8][self.below(3)]]),
+            6 if self.below(3) == 0 => json!(vec![longest(); [1, 1, 2, 8][self.below(4)]]),
             6 => json!([]),
             7 => json!([self.below(9), [self.below(9)], { "a": "null", "b": {} }]),
             8 if depth == 3 => nested(10),
@@ -216,7 +218,7 @@ impl Random {
             4 => ("a\u{7f}", json!(1)),
             5 => ("x", json!(1_i64 << 52)),
             6 => ("x", json!(-(1_i64 << 52) - 1)),
-            7 => ("x", json!("𝄞".repeat(1024) + "e")),
+            7 => ("x", json!(longest() + "e")),
             8 => ("x", json!([1, [null]])),
             9 => ("x", nested(11)),
             _ => ("x", json!({ "a": { "$version": 1 } })),
@@ -284,7 +286,7 @@ impl Random {
     }
 
     fn quoted(&mut self, text: &str) -> String {
-        if self.below(2) == 0 {
+        if text.len() > 100 || self.below(2) == 0 {
             return Value::from(text).to_string();
         }
         let escapes = text.encode_utf16().map(|unit| format!("\\u{unit:04x}"));
@@ -295,4 +297,9 @@ impl Random {
 /// As many objects, one in the other.
 fn nested(levels: usize) -> Value {
     (0..levels).fold(json!(1), |inner, _| json!({ "n": inner }))
+}
+
+/// The longest string that a twin takes, in few characters.
+fn longest() -> String {
+    "𝄞".repeat(1024)
 }
