@@ -1,5 +1,7 @@
 //! A thousand devices: the hub takes a hundred in a call, and a stream of any length is cut and paced for it.
 
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
 use examples::{Failure, Stage, new_id};
 use futures::{StreamExt, stream};
 use iothub::{

@@ -2,6 +2,8 @@
 //!
 //! It deletes nothing but the devices that it made, whatever else is in the hub.
 
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
 use std::future::ready;
 
 use azure_core::http::StatusCode;

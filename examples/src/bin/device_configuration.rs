@@ -1,5 +1,7 @@
 //! Automatic device management: a configuration that the hub applies to every device that matches a condition, now and later.
 
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
 use std::collections::BTreeMap;
 
 use examples::{Failure, Stage, new_id};

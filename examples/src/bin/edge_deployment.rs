@@ -1,5 +1,7 @@
 //! Edge deployments: what runs on edge devices, by a base deployment, a layer on top of it, and directly on one device.
 
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
 use examples::{Failure, Stage, new_id};
 use iothub::{
     ModuleId,

@@ -1,5 +1,7 @@
 //! All devices of a hub into a blob, and from there into a hub again: how a hub is copied or restored.
 
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
 use std::future::ready;
 
 use examples::{Failure, Stage, new_id};

@@ -3,6 +3,8 @@
 //!
 //! In Azure the hub needs a system-assigned identity with the role Storage Blob Data Contributor on the account.
 
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
 use examples::{Failure, Stage, new_id};
 use iothub::models::{Device, ExportDevices, ImportDevices, StorageAuthentication};
 

@@ -1,5 +1,7 @@
 //! The twin of a module, which is its own and not the device's.
 
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
 use examples::{Failure, Stage, new_id};
 use iothub::{
     IfMatch, ModuleId,

@@ -1,5 +1,7 @@
 //! Modules: parts of a device with an identity and a twin of their own.
 
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
 use examples::{Failure, Stage, new_id};
 use iothub::{
     ModuleId,

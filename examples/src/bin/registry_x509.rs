@@ -1,6 +1,8 @@
 //! Devices that prove who they are with a certificate: one that the hub knows by its thumbprint, and one whose issuer it
 //! knows.
 
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
 use examples::{Failure, Stage, new_id};
 use iothub::models::{Authentication, Device, X509Thumbprints};
 

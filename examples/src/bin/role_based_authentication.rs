@@ -8,6 +8,8 @@
 //! with the settings of the credential in the environment: `AZURE_TENANT_ID`, `AZURE_CLIENT_ID`, and
 //! `AZURE_CLIENT_SECRET`, `AZURE_CLIENT_CERTIFICATE_PATH` or `AZURE_FEDERATED_TOKEN_FILE`.
 
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
 use std::sync::Arc;
 
 use examples::{Failure, Stage};

@@ -1,5 +1,7 @@
 //! How many devices there are, and how many are connected.
 
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
 use examples::{Failure, Stage, new_id};
 use iothub::models::{Device, DeviceStatus};
 

@@ -1,5 +1,7 @@
 //! Queries: twins page by page, rows of your own shape, and a place to go on from later.
 
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
 use azure_core::http::pager::PagerOptions;
 use examples::{Failure, Stage, new_id};
 use futures::{StreamExt, TryStreamExt, stream};

@@ -1,5 +1,7 @@
 //! The twin of a device: tags for the backend, desired properties for the device.
 
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
 use examples::{Failure, Stage, new_id};
 use iothub::{
     IfMatch,
