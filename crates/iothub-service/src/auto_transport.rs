@@ -109,7 +109,7 @@ mod tests {
         let (tls, web_socket) = (ScriptedAmqp::new(), ScriptedAmqp::new());
         tls.fail_connects([Error::with_message(ErrorKind::Connection, "port 5671 is closed")]);
         web_socket.fail_connects([Error::with_message(ErrorKind::Connection, "the proxy is down")]);
-        let error = connect(&transport(&tls, &web_socket)).await.err().expect("no way");
+        let error = connect(&transport(&tls, &web_socket)).await.unwrap_err();
         assert_eq!(error.kind(), &ErrorKind::Connection);
         let error = error.to_string();
         assert!(error.contains("5671") && error.contains("proxy"), "{error}");

@@ -81,8 +81,11 @@ impl<T> Stream for Deliveries<T> {
                     }
                 },
                 State::Open(membership) => {
-                    if let Some(item) = ready!(membership.items.poll_next_unpin(cx)) {
-                        return Poll::Ready(Some(item));
+                    match ready!(membership.items.poll_next_unpin(cx)) {
+                        // Its link has ended while it waited here, so it comes again: yielded it would be there twice.
+                        Some(Ok(delivery)) if !delivery.is_ours() => continue,
+                        Some(item) => return Poll::Ready(Some(item)),
+                        None => {}
                     }
                     // Either the client was closed, or the runtime of the receiving task has ended and ours has not.
                     self.state = match self.intake.is_closed() {

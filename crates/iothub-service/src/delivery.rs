@@ -38,6 +38,14 @@ impl<T> Delivery<T> {
         }
     }
 
+    /// Whether the hub still takes it for handed over, as far as is known.
+    pub(crate) fn is_ours(&self) -> bool {
+        match &self.lock {
+            Lock::Amqp(delivery) => delivery.is_ours(),
+            Lock::Http { .. } => true,
+        }
+    }
+
     /// Tells the hub that it is done with. It does not come again.
     ///
     /// # Errors

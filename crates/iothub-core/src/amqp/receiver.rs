@@ -223,6 +223,12 @@ impl HubReceiver {
 }
 
 impl HubDelivery {
+    /// Whether it can still be settled, as far as is known: the link over which it came has not ended. If it has, the
+    /// message is or will be delivered again.
+    pub fn is_ours(&self) -> bool {
+        !self.life.is_over.load(Ordering::Acquire)
+    }
+
     /// Settles the message, and waits until that is on its way.
     ///
     /// # Errors
@@ -231,10 +237,10 @@ impl HubDelivery {
     /// ours any more and will be delivered again, whoever is next. Otherwise the connection may have failed while
     /// settling, and nobody can tell whether the message comes again.
     pub async fn settle(self, settlement: Settlement) -> Result<()> {
-        let Self { tag, life, .. } = self;
-        if life.is_over.load(Ordering::Acquire) {
+        if !self.is_ours() {
             return Err(lock_lost(None));
         }
+        let Self { tag, life, .. } = self;
         match within(SETTLE_TIMEOUT, life.settler.settle(&tag, settlement)).await {
             Some(Ok(())) => Ok(()),
             Some(Err(error)) => Err(lock_lost(Some(error))),

@@ -1,10 +1,10 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use azure_core::http::{ClientOptions, Context, Method, Transport};
+use azure_core::http::{ClientOptions, Context, Method};
 use iothub_auth::{ConnectionString, Credential};
 use iothub_core::{CallFacts, Error, HubError, HubErrorCode, HubPipeline, Product, Result};
 use iothub_emulator::{AmqpEvent, AmqpFaults, Device, Emulator, EmulatorOptions, Event};
-use iothub_service::{CloudToDeviceMessage, ServiceClient, ServiceClientOptions, Target};
+use iothub_service::{Ack, CloudToDeviceMessage, ServiceClient, ServiceClientOptions, Target};
 use iothub_transport_amqp::{AmqpOptions, Carrier, Fe2o3Transport};
 use iothub_transport_http::{HyperOptions, HyperTransport};
 
@@ -25,7 +25,7 @@ impl Hub {
         create(&emulator, "devices/lamp", r#"{"deviceId":"lamp"}"#)
             .await
             .unwrap();
-        let service = client(&emulator, "service", carrier);
+        let service = client(&emulator, "service", transport(&emulator, carrier));
         Self {
             emulator,
             service,
@@ -43,7 +43,7 @@ impl Hub {
     }
 
     pub(crate) fn service_of(&self, policy: &str) -> ServiceClient {
-        client(&self.emulator, policy, Carrier::Tls)
+        client(&self.emulator, policy, transport(&self.emulator, Carrier::Tls))
     }
 
     pub(crate) async fn create_module(&self, module: &str) -> Result<()> {
@@ -67,6 +67,29 @@ impl Hub {
             perhaps += 1;
         }
         perhaps
+    }
+
+    /// Sends a message of which the hub shall tell everything.
+    pub(crate) async fn send_traced(&self, id: &str) -> Result<()> {
+        let message = CloudToDeviceMessage {
+            message_id: Some(id.to_owned()),
+            ack: Ack::Full,
+            ..CloudToDeviceMessage::new("on")
+        };
+        self.service.send(&self.lamp, message, None).await.map(drop)
+    }
+
+    /// The same, and has the lamp take it and the hub tell of it.
+    pub(crate) async fn send_and_take(&self, id: &str) -> Result<()> {
+        self.send_traced(id).await?;
+        self.device().recv().await.complete()?;
+        self.close_batch();
+        Ok(())
+    }
+
+    /// Lets the time pass for which the hub waits for more feedback.
+    pub(crate) fn close_batch(&self) {
+        self.emulator.clock().advance(Duration::from_secs(15));
     }
 
     /// How many messages the hub has put into queues.
@@ -117,30 +140,41 @@ pub(crate) fn maybe_applied(error: &Error) -> bool {
         .maybe_applied
 }
 
-fn client(emulator: &Emulator, policy: &str, carrier: Carrier) -> ServiceClient {
+pub(crate) fn client(emulator: &Emulator, policy: &str, transport: Fe2o3Transport) -> ServiceClient {
     let options = ServiceClientOptions {
-        amqp_transport: Some(Arc::new(transport(emulator, carrier))),
+        amqp_transport: Some(Arc::new(transport)),
+        client_options: http(emulator).unwrap(),
         ..ServiceClientOptions::default()
     };
     ServiceClient::new(emulator.host().clone(), credential(emulator, policy), Some(options)).unwrap()
 }
 
-/// The registry is another crate's; here it is only needed to have somebody to talk to.
-async fn create(emulator: &Emulator, path: &str, body: &str) -> Result<()> {
-    let roots = HyperOptions {
+/// What is awaited comes, or the test fails: a story has no other deadline.
+pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    let result = tokio::time::timeout(Duration::from_secs(60), future).await;
+    result.unwrap_or_else(|_| panic!("{what}: not within a minute"))
+}
+
+fn http(emulator: &Emulator) -> Result<ClientOptions> {
+    let options = HyperOptions {
         extra_roots: vec![emulator.root_certificate().to_owned().into()],
         ..HyperOptions::default()
     };
-    let options = ClientOptions {
-        transport: Some(Transport::new(Arc::new(HyperTransport::new(roots)?))),
+    let transport = HyperTransport::new(options)?.with_response_head_timeout(None);
+    Ok(ClientOptions {
+        transport: Some(transport.into()),
         ..ClientOptions::default()
-    };
+    })
+}
+
+/// The registry is another crate's; here it is only needed to have somebody to talk to.
+async fn create(emulator: &Emulator, path: &str, body: &str) -> Result<()> {
     let product = Product {
         name: "iothub-service-tests",
         version: "0",
     };
     let authorization = credential(emulator, "iothubowner").policy(emulator.host());
-    let hub = HubPipeline::new(product, emulator.host().clone(), authorization, options)?;
+    let hub = HubPipeline::new(product, emulator.host().clone(), authorization, http(emulator)?)?;
     let segments: Vec<&str> = path.split('/').collect();
     let request = hub
         .request(Method::Put, &segments)?

@@ -2,6 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails panics, and so do its helpers")]
 
 mod faults;
+mod feedback;
+mod file_notifications;
 mod hub;
 mod messages;
+mod methods;
 mod refusals;

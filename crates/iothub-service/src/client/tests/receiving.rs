@@ -139,6 +139,26 @@ async fn a_link_that_ends_is_made_anew_in_silence_and_shown() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_waited_here_when_its_link_ended_is_not_yielded_twice() {
+    let hub = ScriptedAmqp::new();
+    let service = service(&hub);
+    let mut feedback = service.feedback(None);
+    assert!(futures::poll!(feedback.next()).is_pending());
+    hub.until(|hub| hub.open_links(FEEDBACK) == 1).await;
+    let ids = ["m-1", "m-2", "m-3"];
+    for id in ids {
+        hub.deliver(FEEDBACK, batch(&[id]));
+    }
+    assert_eq!(next_ids(&mut feedback).await, ["m-1"]);
+    hub.end_links(FEEDBACK, &AmqpError::new(AmqpScope::Link));
+    hub.until(|hub| hub.attaches(FEEDBACK) == 2).await;
+    assert_eq!(next_ids(&mut feedback).await, ["m-2"]);
+    assert_eq!(next_ids(&mut feedback).await, ["m-3"]);
+    assert_eq!(hub.settlements().len(), 3);
+    assert!(futures::poll!(feedback.next()).is_pending());
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_outage_is_shown_while_it_lasts() {
     let hub = ScriptedAmqp::new();
     let service = service(&hub);

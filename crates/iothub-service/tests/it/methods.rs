@@ -1,0 +1,175 @@
+use std::time::Duration;
+
+use iothub_core::{
+    HubErrorCode, ModuleId, Result,
+    models::{DirectMethodRequest, DirectMethodResponse, JsonText},
+};
+use iothub_emulator::Event;
+use iothub_service::Target;
+
+use crate::hub::{Hub, code, maybe_applied, soon};
+
+async fn invoke(hub: &Hub, target: &Target, method: &DirectMethodRequest) -> Result<DirectMethodResponse> {
+    let invoked = hub.service.invoke_method(target, method, None);
+    soon("the answer", invoked).await?.into_model()
+}
+
+fn times(hub: &Hub) -> usize {
+    hub.emulator
+        .journal()
+        .count(|event| matches!(event, Event::MethodInvoked { .. }))
+}
+
+#[tokio::test]
+async fn devices_and_modules_answer() -> Result<()> {
+    let hub = Hub::with_a_lamp().await;
+    hub.create_module("dimmer").await?;
+    let lamp = hub.device();
+    lamp.on_method(|name, _| (200, format!("\"lamp did {name}\"")))?;
+    let dimmer = hub.emulator.module("lamp", "dimmer")?;
+    dimmer.on_method(|name, _| (201, format!("\"dimmer did {name}\"")))?;
+
+    let method = DirectMethodRequest::new("blink");
+    let answer = invoke(&hub, &hub.lamp, &method).await?;
+    let payload: String = answer.payload.expect("a payload").parse()?;
+    assert_eq!((answer.status, payload.as_str()), (200, "lamp did blink"));
+    let target = Target::Module(ModuleId::new("lamp".parse()?, "dimmer")?);
+    let answer = invoke(&hub, &target, &method).await?;
+    let payload: String = answer.payload.expect("a payload").parse()?;
+    assert_eq!((answer.status, payload.as_str()), (201, "dimmer did blink"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn every_kind_of_payload_comes_back_byte_for_byte() -> Result<()> {
+    let hub = Hub::with_a_lamp().await;
+    let lamp = hub.device();
+    lamp.on_method(|_, payload| (200, payload.to_owned()))?;
+    for json in [
+        "true",
+        "-0.10e+5",
+        "12345678901234567890123",
+        r#""größer \u00fc""#,
+        "[ 1, [ ] ]",
+        r#"{ "z": 1, "a": { } }"#,
+        r#""2030-01-01T00:00:00.100+02:00""#,
+    ] {
+        let method = DirectMethodRequest::new("echo").with_payload(json.parse::<JsonText>()?);
+        let answer = invoke(&hub, &hub.lamp, &method).await?;
+        assert_eq!(answer.payload.as_ref().map(JsonText::as_str), Some(json));
+    }
+    for nothing in [
+        DirectMethodRequest::new("echo"),
+        DirectMethodRequest::new("echo").with_payload("null".parse::<JsonText>()?),
+    ] {
+        assert_eq!(invoke(&hub, &hub.lamp, &nothing).await?.payload, None);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_is_unknown_is_not_who_is_away() -> Result<()> {
+    let hub = Hub::with_a_lamp().await;
+    let method = DirectMethodRequest::new("blink");
+    let ghost = Target::Device("ghost".parse()?);
+    let error = invoke(&hub, &ghost, &method).await.unwrap_err();
+    assert_eq!(code(&error), Some(&HubErrorCode::DeviceNotFound));
+    let error = invoke(&hub, &hub.lamp, &method).await.unwrap_err();
+    assert_eq!(code(&error), Some(&HubErrorCode::DeviceNotOnline));
+    assert!(!maybe_applied(&error));
+
+    let lamp = hub.device();
+    drop(lamp.methods()?);
+    let error = invoke(&hub, &hub.lamp, &method).await.unwrap_err();
+    assert_eq!(code(&error), Some(&HubErrorCode::DeviceNotOnline), "it listens no more");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_device_that_is_on_its_way_is_waited_for() -> Result<()> {
+    let hub = Hub::with_a_lamp().await;
+    let lamp = hub.device();
+    let method = DirectMethodRequest::new("blink").with_connect_timeout(Duration::from_secs(20));
+    let (invoked, ()) = futures::join!(invoke(&hub, &hub.lamp, &method), async {
+        // Long enough for the hub to have the request in most runs; either way the device answers.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        lamp.on_method(|_, _| (200, String::new())).unwrap();
+    });
+    assert_eq!(invoked?.status, 200);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_device_that_does_not_answer_may_have_run_it_and_answers_the_next() -> Result<()> {
+    let hub = Hub::with_a_lamp().await;
+    let lamp = hub.device();
+    let mut methods = lamp.methods()?;
+    let method = DirectMethodRequest::new("blink").with_response_timeout(Duration::from_secs(5));
+    let (error, taken) = futures::join!(invoke(&hub, &hub.lamp, &method), async {
+        let taken = methods.recv().await;
+        hub.emulator.clock().advance(Duration::from_secs(6));
+        taken
+    });
+    let error = error.unwrap_err();
+    assert_eq!(code(&error), Some(&HubErrorCode::GatewayTimeout));
+    assert!(maybe_applied(&error), "{error}");
+    assert_eq!(times(&hub), 1);
+    drop(taken);
+
+    let (answer, ()) = futures::join!(invoke(&hub, &hub.lamp, &method), async {
+        let method = methods.recv().await.expect("a method");
+        method.answer(200, "7").expect("the service waits");
+    });
+    assert_eq!(answer?.payload.as_ref().map(JsonText::as_str), Some("7"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_method_whose_answer_is_lost_has_run_once() -> Result<()> {
+    let hub = Hub::with_a_lamp().await;
+    let lamp = hub.device();
+    lamp.on_method(|_, _| (200, String::new()))?;
+    hub.emulator.faults().lose_next_answers(1);
+    let error = invoke(&hub, &hub.lamp, &DirectMethodRequest::new("blink"))
+        .await
+        .unwrap_err();
+    assert!(maybe_applied(&error), "{error}");
+    assert_eq!(times(&hub), 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_queue_is_purged() -> Result<()> {
+    let hub = Hub::with_a_lamp().await;
+    for _ in 0..3 {
+        hub.switch_on().await?;
+    }
+    let purged = hub
+        .service
+        .purge_message_queue(&"lamp".parse()?, None)
+        .await?
+        .into_model()?;
+    assert_eq!((purged.device_id.as_str(), purged.total_messages_purged), ("lamp", 3));
+    assert!(hub.device().try_recv().is_none());
+    let error = hub
+        .service
+        .purge_message_queue(&"ghost".parse()?, None)
+        .await
+        .unwrap_err();
+    assert_eq!(code(&error), Some(&HubErrorCode::DeviceNotFound));
+    Ok(())
+}
+
+#[tokio::test]
+async fn connected_devices_are_counted() -> Result<()> {
+    let hub = Hub::with_a_lamp().await;
+    let count = async || -> Result<u64> {
+        let statistics = hub.service.get_service_statistics(None).await?;
+        Ok(statistics.into_model()?.connected_device_count)
+    };
+    assert_eq!(count().await?, 0);
+    let lamp = hub.device();
+    lamp.go_online()?;
+    assert_eq!(count().await?, 1);
+    Ok(())
+}
