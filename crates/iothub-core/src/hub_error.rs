@@ -121,8 +121,9 @@ impl fmt::Display for HubError {
             write!(f, ": {}", self.message)?;
         }
         match &self.tracking_id {
-            Some(id) => write!(f, " [tracking id {id}]"),
-            None => Ok(()),
+            // Over AMQP the hub often writes it into its text as well.
+            Some(id) if !self.message.contains(id.as_str()) => write!(f, " [tracking id {id}]"),
+            _ => Ok(()),
         }
     }
 }
@@ -209,6 +210,19 @@ mod tests {
         for end in 0..whole.len() {
             HubError::from_http(StatusCode::NotFound, &Headers::new(), &whole.as_bytes()[end..]);
         }
+    }
+
+    #[test]
+    fn a_tracking_id_is_shown_once() {
+        let error = |message: &str| HubError::new(HubErrorCode::DeviceNotFound, message).with_tracking_id("T1");
+        assert_eq!(
+            error("no lamp").to_string(),
+            "DeviceNotFound (404001): no lamp [tracking id T1]"
+        );
+        assert_eq!(
+            error("no lamp Tracking ID:T1").to_string(),
+            "DeviceNotFound (404001): no lamp Tracking ID:T1"
+        );
     }
 
     #[test]
