@@ -9,6 +9,8 @@ use crate::hub::{Failure, Grant, Principal, VerifyBearer};
 impl Entra {
     /// A token with which `app` may ask `resource`.
     pub(crate) async fn issue(&self, app: &Application, resource: &str) -> Result<String> {
+        // The key first: making it takes up to seconds, which the life of the first token would lack.
+        let key = self.key().ready().await?;
         let now = self.clock().now();
         // Entra predates its tokens, because clocks differ.
         let issued = (now - SKEW).unix_timestamp();
@@ -26,7 +28,6 @@ impl Entra {
             "uti": Uuid::new_v4().simple().to_string(),
             "ver": "1.0",
         });
-        let key = self.key().ready().await?;
         jwt::sign(&claims, &key)
     }
 
