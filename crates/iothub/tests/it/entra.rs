@@ -58,7 +58,7 @@ async fn a_reader_reads_and_does_not_write() -> Result<()> {
 #[tokio::test]
 async fn a_token_is_renewed_in_place_while_messages_flow() -> Result<()> {
     let entra = EntraOptions {
-        token_lifetime: Duration::from_secs(5),
+        token_lifetime: Duration::from_secs(10),
         ..Default::default()
     };
     let hub = Hub::with_a_lamp_and(entra).await;
