@@ -23,6 +23,7 @@ use crate::{
     entra::{Entra, door},
     http::{self, Rooms},
     hub::{Clock, Door, Faults, Hub, Journal, Target, policy},
+    listener::{listen, port},
     stop::{Stop, Stopper},
     tls::CertificateAuthority,
     transfer::Dispatcher,
@@ -251,6 +252,33 @@ impl Emulator {
         Ok(Device::new(self.hub.clone(), Target::Device(id)))
     }
 
+    /// The connection string of a device or module, with its primary key. `None` if it does not exist, is disabled, or
+    /// has no keys.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> iothub_core::Result<()> {
+    /// use iothub_emulator::{Emulator, EmulatorOptions};
+    ///
+    /// let emulator = Emulator::start(EmulatorOptions::default()).await?;
+    /// let lamp = emulator.add_device("lamp")?;
+    /// let text = emulator.device_connection_string(lamp.target()).unwrap_or_default();
+    /// assert!(text.contains(";DeviceId=lamp;SharedAccessKey="));
+    /// # Ok(()) }
+    /// ```
+    pub fn device_connection_string(&self, target: &Target) -> Option<String> {
+        let [primary, _] = self.hub.keys_of(target)?;
+        let module = target.module().map(|id| format!(";ModuleId={id}")).unwrap_or_default();
+        Some(format!(
+            "HostName={};DeviceId={}{module};SharedAccessKey={}",
+            self.host,
+            target.device(),
+            primary.to_base64()
+        ))
+    }
+
     /// The tenant whose tokens the hub takes.
     pub fn entra(&self) -> &Entra {
         &self.entra
@@ -336,20 +364,6 @@ where
 fn encrypted(tls: &TlsAcceptor) -> impl Fn(TcpStream) -> tokio_rustls::Accept<TcpStream> + Send + 'static {
     let tls = tls.clone();
     move |tcp| tls.accept(tcp)
-}
-
-async fn listen(bind: IpAddr, port: u16, option: &str) -> Result<TcpListener> {
-    let address = SocketAddr::new(bind, port);
-    TcpListener::bind(address).await.with_context_fn(ErrorKind::Io, || {
-        format!("listening on {address}; {option} names another port, 0 any free one")
-    })
-}
-
-fn port(listener: &TcpListener) -> Result<u16> {
-    let address = listener
-        .local_addr()
-        .with_context(ErrorKind::Io, "asking for the address of a listener")?;
-    Ok(address.port())
 }
 
 /// The names that a signature may be for: the hub's own first.

@@ -7,6 +7,7 @@ mod emulator;
 mod entra;
 mod http;
 mod hub;
+mod listener;
 mod options;
 mod stop;
 mod tls;

@@ -6,7 +6,7 @@ use iothub_core::{DeviceId, HubErrorCode};
 
 use super::{
     DataAction, Event, Failure, Grant, Hub, Target,
-    authentication::Authentication,
+    authentication::{Authentication, Key},
     edge,
     identity_document::{DeviceDocument, etag},
     identity_request::DeviceRequest,
@@ -118,6 +118,11 @@ impl Hub {
             Err(failure) if failure.code != HubErrorCode::DeviceAlreadyExists => Err(failure),
             _ => Ok(()),
         }
+    }
+
+    /// The keys that an enabled device or module signs with.
+    pub(crate) fn keys_of(&self, target: &Target) -> Option<[Key; 2]> {
+        self.registry().keys_of(target)
     }
 }
 

@@ -1,5 +1,5 @@
 use std::{
-    io::{BufRead, BufReader},
+    io::{self, BufRead, BufReader},
     path::Path,
     process::{Command, Output, Stdio},
 };
@@ -20,8 +20,17 @@ fn refused(arguments: &[&str]) -> (Option<i32>, String) {
 fn it_says_when_it_is_ready_and_stops_when_told() {
     for signal in ["-INT", "-TERM"] {
         let mut child = emulator()
-            .args(["--host", "hub.localhost", "--log", "off"])
+            .args([
+                "--host",
+                "hub.localhost",
+                "--log",
+                "off",
+                "--free-ports",
+                "--device",
+                "lamp",
+            ])
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
@@ -43,6 +52,10 @@ fn it_says_when_it_is_ready_and_stops_when_told() {
         }
         let root = ready["caFile"].as_str().unwrap().to_owned();
         assert!(std::fs::read_to_string(&root).unwrap().contains("BEGIN CERTIFICATE"));
+
+        let device = ready["deviceConnectionString"].as_str().unwrap();
+        let start = format!("HostName=hub.localhost:{port};DeviceId=lamp;SharedAccessKey=");
+        assert!(device.starts_with(&start), "{device}");
 
         let authority = ready["authority"].as_str().unwrap();
         assert!(authority.starts_with("https://hub.localhost:"), "{authority}");
@@ -69,6 +82,17 @@ fn it_says_when_it_is_ready_and_stops_when_told() {
         let mut rest = String::new();
         stdout.read_line(&mut rest).unwrap();
         assert_eq!(rest, "", "one line is all");
+
+        let banner = io::read_to_string(child.stderr.take().unwrap()).unwrap();
+        for part in [
+            text,
+            device,
+            &format!("NODE_EXTRA_CA_CERTS={root}"),
+            "keytool",
+            "--data-dir",
+        ] {
+            assert!(banner.contains(part), "{part} in {banner}");
+        }
     }
 }
 
@@ -81,6 +105,7 @@ fn what_cannot_work_is_said_at_once() {
         (&["--bind", "0.0.0.0"], 1, "allow_remote"),
         (&["--host", "https://hub"], 1, "is not the host of a hub"),
         (&["--data-dir", "/dev/null/x"], 1, "/dev/null/x"),
+        (&["--free-ports", "--device", "a/b"], 1, "is not a device id"),
     ] {
         let (status, stderr) = refused(arguments);
         assert_eq!(status, Some(code), "{arguments:?}: {stderr}");
@@ -88,7 +113,7 @@ fn what_cannot_work_is_said_at_once() {
     }
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
-    let (status, stderr) = refused(&["--amqps-port", &port]);
+    let (status, stderr) = refused(&["--https-port", &port]);
     assert_eq!(status, Some(1));
-    assert!(stderr.contains(&port) && stderr.contains("amqps_port"), "{stderr}");
+    assert!(stderr.contains(&port) && stderr.contains("--https-port"), "{stderr}");
 }

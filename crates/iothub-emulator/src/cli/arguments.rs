@@ -1,0 +1,74 @@
+use iothub_emulator::EmulatorOptions;
+use lexopt::{Arg, Parser, ValueExt};
+use tracing::level_filters::LevelFilter;
+
+/// What somebody asked for when starting the binary.
+pub(crate) struct Arguments {
+    pub(crate) options: EmulatorOptions,
+    /// A device that is to be there.
+    pub(crate) device: Option<String>,
+    pub(crate) log: LevelFilter,
+}
+
+impl Arguments {
+    /// `None` if only help was asked for.
+    pub(crate) fn parse(mut parser: Parser) -> Result<Option<Self>, lexopt::Error> {
+        let mut arguments = Self {
+            options: EmulatorOptions::default(),
+            device: None,
+            log: LevelFilter::INFO,
+        };
+        let options = &mut arguments.options;
+        let (mut https_port, mut amqps_port) = (None, None);
+        let mut free_ports = false;
+        while let Some(argument) = parser.next()? {
+            match argument {
+                Arg::Long("host") => options.host = parser.value()?.string()?,
+                Arg::Long("bind") => options.bind = parser.value()?.parse()?,
+                Arg::Long("allow-remote") => options.allow_remote = true,
+                Arg::Long("https-port") => https_port = Some(parser.value()?.parse()?),
+                Arg::Long("amqps-port") => amqps_port = Some(parser.value()?.parse()?),
+                Arg::Long("free-ports") => free_ports = true,
+                Arg::Long("entra-port") => options.entra.port = parser.value()?.parse()?,
+                Arg::Long("identity-port") => options.entra.identity_port = parser.value()?.parse()?,
+                Arg::Long("data-dir") => options.data_dir = Some(parser.value()?.into()),
+                Arg::Long("device") => arguments.device = Some(parser.value()?.string()?),
+                Arg::Long("log") => arguments.log = parser.value()?.parse()?,
+                Arg::Long("help") | Arg::Short('h') => return Ok(None),
+                other => return Err(other.unexpected()),
+            }
+        }
+        let usual = |port| if free_ports { 0 } else { port };
+        options.https_port = https_port.unwrap_or(usual(HTTPS));
+        options.amqps_port = amqps_port.unwrap_or(usual(AMQPS));
+        Ok(Some(arguments))
+    }
+}
+
+/// The ports of a hub. Most of Microsoft's clients know no others.
+const HTTPS: u16 = 443;
+const AMQPS: u16 = 5671;
+
+pub(crate) const USAGE: &str = "\
+A local Azure IoT hub. When it is ready it prints one line of JSON with its
+connection string; it runs until it is interrupted.
+
+Usage: iothub-emulator [OPTIONS]
+
+Options:
+  --host NAME        what the hub is called, and clients resolve [localhost]
+  --bind ADDRESS     where it listens [127.0.0.1]
+  --allow-remote     lets ADDRESS be one that other machines reach
+  --https-port PORT  HTTPS and WebSockets; 0 takes any free port [443]
+  --amqps-port PORT  AMQP over TLS; 0 takes any free port [5671]
+  --free-ports       takes any free port for those that are not named
+  --entra-port PORT  the token endpoint; 0 takes any free port [0]
+  --identity-port PORT
+                     managed identities, in plain HTTP; 0 takes any free port [0]
+  --data-dir DIR     where root certificate and keys live on [a new directory,
+                     removed at the end]
+  --device ID        makes this device if need be, and prints its connection
+                     string, too
+  --log LEVEL        off, error, warn, info, debug or trace, to stderr [info]
+  --help             this text
+";
