@@ -179,6 +179,18 @@ impl Device {
         Ok(self.session()?.watch_desired())
     }
 
+    /// Says which model of Plug and Play the device follows, such as `dtmi:com:example:Thermostat;1`. Connects the device
+    /// if need be.
+    ///
+    /// The hub shows it in the twins of the device, and remembers it when the device has gone.
+    ///
+    /// # Errors
+    ///
+    /// It is not the id of a model; or there is no such device, it is disabled, or it has gone offline.
+    pub fn announce_model(&self, id: &str) -> Result<()> {
+        Ok(self.session()?.announce_model(id)?)
+    }
+
     /// The twin as a device sees it: the text of a JSON object with `desired` and `reported`, each with its `$version`.
     ///
     /// # Errors

@@ -29,6 +29,7 @@ mod key_renewal;
 mod lock_queue;
 pub(crate) mod method_call;
 pub(crate) mod methods;
+mod model_id;
 mod modules;
 pub(crate) mod outcome;
 pub(crate) mod policy;

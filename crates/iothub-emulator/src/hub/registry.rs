@@ -48,6 +48,8 @@ pub(crate) struct Identity {
     pub(crate) etag: u64,
     pub(crate) authentication: Authentication,
     pub(crate) connection: Connection,
+    /// The model of Plug and Play that the device has named last.
+    pub(crate) model_id: Option<Box<str>>,
     pub(crate) twin: Twin,
     /// The configurations that are for this twin, the strongest first.
     pub(crate) assignments: Box<[Assignment]>,
@@ -163,10 +165,16 @@ impl Identity {
             etag,
             authentication,
             connection: Connection::default(),
+            model_id: None,
             twin: Twin::default(),
             assignments: Box::default(),
             queue: None,
         }
+    }
+
+    /// The model that it has named, or nothing.
+    pub(crate) fn model_id(&self) -> &str {
+        self.model_id.as_deref().unwrap_or_default()
     }
 
     /// How many messages wait for it or are locked by it.

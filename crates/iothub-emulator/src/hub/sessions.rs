@@ -268,8 +268,12 @@ impl Session {
         });
     }
 
+    pub(super) fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
     /// Refuses what comes over a connection that has ended.
-    fn active(&self) -> Result<(), Failure> {
+    pub(super) fn active(&self) -> Result<(), Failure> {
         match self.end() {
             None if self.left.load(Ordering::Acquire) => {
                 let text = format!("{} has gone offline", self.target());

@@ -93,7 +93,7 @@ pub(crate) fn twin_document(
             primary_thumbprint,
             secondary_thumbprint,
         },
-        model_id: "",
+        model_id: identity.model_id(),
         version: twin.version(),
         tags: serde_json::from_str(&twin.tags).map_err(broken)?,
         properties: Properties::of(twin)?,

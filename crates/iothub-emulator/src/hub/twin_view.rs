@@ -35,7 +35,7 @@ impl TwinView<'_> {
             "lastActivityTime" => time(identity.connection.last_activity),
             "cloudToDeviceMessageCount" => integer(identity.message_count()),
             "authenticationType" => Some(identity.authentication.kind().into()),
-            "modelId" => Some("".into()),
+            "modelId" => Some(identity.model_id().into()),
             "version" => integer(identity.twin.version()),
             "deviceScope" => device.shown_scope().map(Found::from),
             "parentScopes" if !device.parents.is_empty() => json(&device.parents),

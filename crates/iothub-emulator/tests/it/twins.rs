@@ -278,3 +278,43 @@ async fn the_registry_key_does_not_open_twins() {
         "401 IotHubUnauthorizedAccess"
     );
 }
+
+#[tokio::test]
+async fn a_twin_remembers_the_model_that_its_device_named_last() {
+    let (emulator, mut client) = hub().await;
+    client.put("/devices/lamp/modules/m", None, "{}").await;
+    let lamp = emulator.device("lamp").unwrap();
+    let before = client.get("/twins/lamp").await.json();
+
+    lamp.announce_model("dtmi:com:example:Lamp;1").unwrap();
+    lamp.announce_model("dtmi:com:example:Lamp;2").unwrap();
+    lamp.go_offline();
+    emulator
+        .module("lamp", "m")
+        .unwrap()
+        .announce_model("dtmi:com:example:Part;1")
+        .unwrap();
+
+    let after = client.get("/twins/lamp").await.json();
+    assert_eq!(after["modelId"], "dtmi:com:example:Lamp;2");
+    assert_eq!(
+        [&after["etag"], &after["version"]],
+        [&before["etag"], &before["version"]]
+    );
+    let module = client.get("/twins/lamp/modules/m").await.json();
+    assert_eq!(module["modelId"], "dtmi:com:example:Part;1");
+    let query = r#"{"query":"SELECT deviceId FROM devices WHERE modelId = 'dtmi:com:example:Lamp;2'"}"#;
+    let found = client.call("POST", "/devices/query", &[], query).await.json();
+    assert_eq!(found, json!([{"deviceId": "lamp"}]));
+}
+
+#[tokio::test]
+async fn what_is_no_model_is_not_remembered() {
+    let (emulator, mut client) = hub().await;
+    let lamp = emulator.device("lamp").unwrap();
+    let error = lamp.announce_model("Lamp").unwrap_err().to_string();
+    assert!(error.contains("dtmi:com:example:Thermostat;1"), "{error}");
+    assert_eq!(client.get("/twins/lamp").await.json()["modelId"], "");
+    lamp.go_offline();
+    assert!(lamp.announce_model("dtmi:com:example:Lamp;1").is_err());
+}
