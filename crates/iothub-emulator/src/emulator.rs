@@ -14,7 +14,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinSet,
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tracing::{Instrument, debug, info_span, warn};
 
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
     blob::{Account, BlobClient, DeviceFiles},
     entra::{Entra, door},
     http::{self, Rooms},
-    hub::{Clock, Door, Faults, Hub, Journal, Target, policy},
+    hub::{CertificateChain, Clock, Door, Faults, Hub, Journal, Target, policy},
     listener::{listen, port},
     stop::{Stop, Stopper},
     tls::CertificateAuthority,
@@ -92,6 +92,9 @@ impl Emulator {
         let doors = (port(&tokens)?, SocketAddr::new(loopback, port(&identities)?));
         let entra = Entra::open(options.entra, &hub, doors, options.data_dir.clone()).await?;
         hub.verify_bearer_with(Box::new(entra.clone()));
+        for authority in &options.device_authorities {
+            hub.trust_device_authority(authority)?;
+        }
 
         let stopping = Stopper::new();
         let mut doors = JoinSet::new();
@@ -115,7 +118,8 @@ impl Emulator {
         };
         let secure = encrypted(&tls);
         doors.spawn(accept(https, secure, stopping.listener(), move |stream, stop| {
-            http::serve(stream, rooms.clone(), stop)
+            let certificates = presented(&stream);
+            http::serve(stream, certificates, rooms.clone(), stop)
         }));
         let (secure, inside) = (encrypted(&tls), entra.clone());
         doors.spawn(accept(tokens, secure, stopping.listener(), move |stream, stop| {
@@ -279,6 +283,15 @@ impl Emulator {
         ))
     }
 
+    /// Trusts an authority for the certificates of devices, as [`EmulatorOptions::device_authorities`] does.
+    ///
+    /// # Errors
+    ///
+    /// `pem` holds no certificate in PEM, or one that cannot be read.
+    pub fn trust_device_authority(&self, pem: &str) -> Result<()> {
+        self.hub.trust_device_authority(pem)
+    }
+
     /// The tenant whose tokens the hub takes.
     pub fn entra(&self) -> &Entra {
         &self.entra
@@ -358,6 +371,12 @@ where
     }
     drop(listener);
     while connections.join_next().await.is_some() {}
+}
+
+/// What a client presented in the handshake.
+fn presented(stream: &TlsStream<TcpStream>) -> CertificateChain {
+    let (_, session) = stream.get_ref();
+    CertificateChain::new(session.peer_certificates().unwrap_or_default())
 }
 
 /// The handshake of a door with TLS.

@@ -40,7 +40,7 @@ use tracing::{debug, info};
 use self::answer::Answer;
 use crate::{
     blob::{self, Account, Contents},
-    hub::{Door, Event, Failure, Hub, faults::Fault},
+    hub::{CertificateChain, Door, Event, Failure, Hub, faults::Fault},
     stop::Stop,
     transfer::Dispatcher,
 };
@@ -54,12 +54,14 @@ pub(crate) struct Rooms {
 }
 
 /// Answers what comes over one connection until it ends, or until the emulator stops.
-pub(crate) async fn serve<S>(stream: S, rooms: Rooms, stop: Stop)
+///
+/// `certificates` is what the client presented.
+pub(crate) async fn serve<S>(stream: S, certificates: CertificateChain, rooms: Rooms, stop: Stop)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     converse(stream, stop.clone(), move |request| {
-        handle(rooms.clone(), stop.clone(), request)
+        handle(rooms.clone(), certificates.clone(), stop.clone(), request)
     })
     .await;
 }
@@ -99,6 +101,7 @@ where
 
 async fn handle(
     rooms: Rooms,
+    certificates: CertificateChain,
     stop: Stop,
     request: Request<Incoming>,
 ) -> Result<Response<Either<Full<Bytes>, Contents>>, ConnectionLost> {
@@ -130,13 +133,13 @@ async fn handle(
         hub.journal().record(Event::Fault { name: fault.name() });
     }
     let answer = match fault {
-        None => Some(router::answer(&rooms, request).await),
+        None => Some(router::answer(&rooms, &certificates, request).await),
         Some(Fault::Refuse(code)) => {
             let failure = Failure::new(code, "The request has been refused, as a test asked for.");
             Some(Answer::refusal(&failure, hub.clock().now()))
         }
         Some(Fault::LoseAnswer) => {
-            router::answer(&rooms, request).await;
+            router::answer(&rooms, &certificates, request).await;
             None
         }
         Some(Fault::LoseRequest) => None,

@@ -5,6 +5,7 @@ pub(crate) mod amqp_faults;
 pub(crate) mod authentication;
 mod bulk;
 pub(crate) mod c2d;
+pub(crate) mod certificates;
 pub(crate) mod clock;
 mod configurations;
 mod continuation;
@@ -66,6 +67,7 @@ pub(crate) use self::{
     amqp_event::AmqpEvent,
     amqp_faults::Break,
     c2d::{Ack, C2dMessage},
+    certificates::CertificateChain,
     clock::Clock,
     configurations::ConfigurationRequest,
     d2c::D2cMessage,
@@ -82,6 +84,7 @@ pub(crate) use self::{
     target::Target,
 };
 use self::{
+    certificates::DeviceAuthorities,
     configurations::Configurations,
     deadlines::Deadlines,
     feedback::Feedback,
@@ -106,6 +109,7 @@ struct Inner {
     journal: Journal,
     faults: Faults,
     bearer: OnceLock<Box<dyn VerifyBearer>>,
+    device_authorities: DeviceAuthorities,
     registry: RwLock<Registry>,
     /// Locked before the registry by whoever needs both.
     configurations: RwLock<Configurations>,
@@ -137,6 +141,7 @@ impl Hub {
             clock,
             faults: Faults::default(),
             bearer: OnceLock::new(),
+            device_authorities: DeviceAuthorities::default(),
             registry: RwLock::default(),
             configurations: RwLock::default(),
             transfers: Transfers::default(),

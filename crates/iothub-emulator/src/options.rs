@@ -37,6 +37,12 @@ pub struct EmulatorOptions {
     pub https_port: u16,
     /// The port of AMQP over TLS; 0, the default, takes a free one. Most of Microsoft's clients know 5671 only.
     pub amqps_port: u16,
+    /// Certificates, in PEM, of the authorities whose certificates devices may have. Without one, only devices with
+    /// thumbprints can come with a certificate.
+    ///
+    /// A device that the registry has as `certificateAuthority` shows a chain to one of them; the common name in its own
+    /// certificate is its id, or `device/module`.
+    pub device_authorities: Vec<String>,
     /// The tenant and its token endpoint.
     pub entra: EntraOptions,
     /// Where root certificate and keys live on for the next start. Without it they are new each time.
@@ -51,6 +57,7 @@ impl Default for EmulatorOptions {
             allow_remote: false,
             https_port: 0,
             amqps_port: 0,
+            device_authorities: Vec::new(),
             entra: EntraOptions::default(),
             data_dir: None,
         }

@@ -1,3 +1,5 @@
+mod any_certificate;
+
 use std::{
     fs, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -14,6 +16,8 @@ use rcgen::{
 use rustls::ServerConfig;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use time::{Duration, OffsetDateTime};
+
+use self::any_certificate::AnyCertificate;
 
 /// The authority that signs the certificates of this emulator.
 pub(crate) struct CertificateAuthority {
@@ -60,13 +64,15 @@ impl CertificateAuthority {
         &self.certificate_pem
     }
 
-    /// What a server presents that goes by `host` and by the names of this machine's loopback.
+    /// What a server presents that goes by `host` and by the names of this machine's loopback. It asks clients for a
+    /// certificate, and takes any.
     pub(crate) fn server_config(&self, host: &str, protocols: &[&[u8]]) -> Result<Arc<ServerConfig>> {
         let (chain, key) = self.server_certificate(host)?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let clients = Arc::new(AnyCertificate(Arc::clone(&provider)));
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-            .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
+            .and_then(|builder| builder.with_client_cert_verifier(clients).with_single_cert(chain, key))
             .with_context(ErrorKind::Other, "setting up TLS")?;
         config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
         Ok(Arc::new(config))

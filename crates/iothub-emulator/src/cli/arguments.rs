@@ -1,3 +1,5 @@
+use std::{fs, path::PathBuf};
+
 use iothub_emulator::EmulatorOptions;
 use lexopt::{Arg, Parser, ValueExt};
 use tracing::level_filters::LevelFilter;
@@ -28,6 +30,11 @@ impl Arguments {
                 Arg::Long("allow-remote") => options.allow_remote = true,
                 Arg::Long("https-port") => https_port = Some(parser.value()?.parse()?),
                 Arg::Long("amqps-port") => amqps_port = Some(parser.value()?.parse()?),
+                Arg::Long("device-authority") => {
+                    let file = PathBuf::from(parser.value()?);
+                    let pem = fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+                    options.device_authorities.push(pem);
+                }
                 Arg::Long("free-ports") => free_ports = true,
                 Arg::Long("entra-port") => options.entra.port = parser.value()?.parse()?,
                 Arg::Long("identity-port") => options.entra.identity_port = parser.value()?.parse()?,
@@ -62,6 +69,9 @@ Options:
   --https-port PORT  HTTPS and WebSockets; 0 takes any free port [443]
   --amqps-port PORT  AMQP over TLS; 0 takes any free port [5671]
   --free-ports       takes any free port for those that are not named
+  --device-authority FILE
+                     certificates in PEM of an authority that devices may have
+                     theirs from; may be repeated
   --entra-port PORT  the token endpoint; 0 takes any free port [0]
   --identity-port PORT
                      managed identities, in plain HTTP; 0 takes any free port [0]

@@ -8,7 +8,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use iothub_core::{DeviceId, HubErrorCode};
 
-use crate::hub::{Failure, Grant, Hub, Target, if_match::IfMatch, sas::percent_decode};
+use crate::hub::{CertificateChain, Failure, Grant, Hub, Target, if_match::IfMatch, sas::percent_decode};
 
 /// One request, read and authenticated.
 #[derive(Debug)]
@@ -24,10 +24,14 @@ pub(crate) struct Call {
 
 impl Call {
     /// Reads a request whole, after its sender has shown who it is.
-    pub(crate) async fn read(hub: &Hub, request: Request<Incoming>) -> Result<Self, Failure> {
+    pub(crate) async fn read(
+        hub: &Hub,
+        certificates: &CertificateChain,
+        request: Request<Incoming>,
+    ) -> Result<Self, Failure> {
         let (head, body) = request.into_parts();
         let path = segments(head.uri.path())?;
-        let grant = authorize(hub, &head)?;
+        let grant = authorize(hub, certificates, &head, &path)?;
         grant.covers(&path.join("/"))?;
         let query = query(head.uri.query().unwrap_or_default())?;
         check_api_version(&query)?;
@@ -96,7 +100,8 @@ impl Call {
     }
 }
 
-fn authorize(hub: &Hub, head: &Parts) -> Result<Grant, Failure> {
+/// By a header, or without one by the certificate of the device that the path is about.
+fn authorize(hub: &Hub, certificates: &CertificateChain, head: &Parts, path: &[String]) -> Result<Grant, Failure> {
     let mut headers = head.headers.get_all(AUTHORIZATION).iter();
     match (headers.next(), headers.next()) {
         (Some(header), None) => {
@@ -105,7 +110,12 @@ fn authorize(hub: &Hub, head: &Parts) -> Result<Grant, Failure> {
                 .map_err(|_| Failure::unauthorized("the authorization header is not ASCII"))?;
             hub.authorize(credential)
         }
-        (None, _) => hub.authorize(""),
+        (None, _) => match path {
+            [devices, device, ..] if devices.eq_ignore_ascii_case("devices") && !certificates.is_empty() => {
+                hub.authenticate_certificate(&Target::parse(device, None)?, certificates)
+            }
+            _ => hub.authorize(""),
+        },
         _ => Err(Failure::unauthorized("there are two authorization headers")),
     }
 }

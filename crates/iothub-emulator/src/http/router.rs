@@ -6,11 +6,11 @@ use super::{
     Answer, Rooms, call::Call, configurations, device_files, device_messages, devices, feedback, jobs, keys, methods,
     modules, queries, twins,
 };
-use crate::hub::{Failure, Hub};
+use crate::hub::{CertificateChain, Failure, Hub};
 
 /// Reads a request, has the hub do it, and writes the answer.
-pub(crate) async fn answer(rooms: &Rooms, request: Request<Incoming>) -> Answer {
-    let outcome = match Call::read(&rooms.hub, request).await {
+pub(crate) async fn answer(rooms: &Rooms, certificates: &CertificateChain, request: Request<Incoming>) -> Answer {
+    let outcome = match Call::read(&rooms.hub, certificates, request).await {
         Ok(call) => route(rooms, call).await,
         Err(failure) => Err(failure),
     };

@@ -118,13 +118,18 @@ impl Registry {
 
     /// The keys that an enabled device or module signs with.
     pub(crate) fn keys_of(&self, target: &Target) -> Option<[Key; 2]> {
-        if self.device(target.device()).ok()?.status.disabled {
-            return None;
-        }
-        match &self.identity(target).ok()?.authentication {
+        match self.enabled_authentication(target)? {
             Authentication::Sas(keys) => Some((**keys).clone()),
             _ => None,
         }
+    }
+
+    /// How an enabled device or module proves who it is.
+    pub(crate) fn enabled_authentication(&self, target: &Target) -> Option<&Authentication> {
+        if self.device(target.device()).ok()?.status.disabled {
+            return None;
+        }
+        Some(&self.identity(target).ok()?.authentication)
     }
 
     /// The queue of a device that exists, made if it has none.

@@ -34,6 +34,14 @@ impl Target {
         }
     }
 
+    /// Its path below the host, as tokens name it: `devices/lamp`, or `devices/lamp/modules/bulb`.
+    pub(crate) fn resource(&self) -> String {
+        match self {
+            Self::Device(device) => format!("devices/{device}"),
+            Self::Module(module) => format!("devices/{}/modules/{}", module.device(), module.module()),
+        }
+    }
+
     /// The module's own name, if it is one.
     pub fn module(&self) -> Option<&str> {
         match self {

@@ -9,7 +9,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use iothub_emulator::Emulator;
 use ring::hmac;
 use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -24,6 +24,12 @@ pub(crate) struct Client {
 enum Sender {
     Http1(http1::SendRequest<Full<Bytes>>),
     Http2(http2::SendRequest<Full<Bytes>>),
+}
+
+/// What a client presents.
+pub(crate) struct Identity {
+    pub(crate) chain: Vec<CertificateDer<'static>>,
+    pub(crate) key: PrivateKeyDer<'static>,
 }
 
 /// What came back.
@@ -41,6 +47,16 @@ impl Client {
         let (sender, connection) = http1::handshake(stream).await.unwrap();
         tokio::spawn(connection);
         Self::over(Sender::Http1(sender), emulator, policy)
+    }
+
+    /// Connects with a certificate and without a token.
+    pub(crate) async fn with_certificate(emulator: &Emulator, identity: &Identity) -> Self {
+        let stream = tls_as(emulator, emulator.host().https_port(), b"http/1.1", Some(identity)).await;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        let mut client = Self::over(Sender::Http1(sender), emulator, "service");
+        client.token.clear();
+        client
     }
 
     /// The same with HTTP/2.
@@ -81,8 +97,10 @@ impl Client {
             path => format!("{path}?api-version=2021-04-12"),
         };
         let token = self.token.clone();
-        let mut all = vec![("authorization", token.as_str())];
-        all.extend_from_slice(headers);
+        let mut all = headers.to_vec();
+        if !token.is_empty() {
+            all.push(("authorization", token.as_str()));
+        }
         self.raw(method, &path, &all, body).await.unwrap()
     }
 
@@ -153,15 +171,30 @@ pub(crate) async fn tls(emulator: &Emulator, protocol: &[u8]) -> TlsStream<TcpSt
 
 /// The same at the door with this port; an empty protocol asks for none.
 pub(crate) async fn tls_at(emulator: &Emulator, port: u16, protocol: &[u8]) -> TlsStream<TcpStream> {
+    tls_as(emulator, port, protocol, None).await
+}
+
+/// The same for a client that presents a certificate.
+pub(crate) async fn tls_as(
+    emulator: &Emulator,
+    port: u16,
+    protocol: &[u8],
+    identity: Option<&Identity>,
+) -> TlsStream<TcpStream> {
     let mut roots = RootCertStore::empty();
     let root = CertificateDer::from_pem_slice(emulator.root_certificate().as_bytes()).unwrap();
     roots.add(root).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
+    let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_root_certificates(roots);
+    let mut config = match identity {
+        None => builder.with_no_client_auth(),
+        Some(identity) => builder
+            .with_client_auth_cert(identity.chain.clone(), identity.key.clone_key())
+            .unwrap(),
+    };
     if !protocol.is_empty() {
         config.alpn_protocols = vec![protocol.to_vec()];
     }

@@ -5,6 +5,7 @@ mod amqp;
 mod binary;
 mod blobs;
 mod bulk;
+mod certificates;
 mod client;
 mod configurations;
 mod deployments;
