@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{answer::Answer, call::Call};
-use crate::hub::{Ack, D2cMessage, Failure, Hub, Outcome, timestamp};
+use crate::hub::{D2cMessage, Failure, Hub, Outcome, timestamp};
 
 /// Takes one message, or a batch of them.
 pub(crate) fn send(hub: &Hub, call: &Call) -> Result<Answer, Failure> {
@@ -22,21 +22,15 @@ pub(crate) fn send(hub: &Hub, call: &Call) -> Result<Answer, Failure> {
                 put(&mut message, name.as_str(), value)?;
             }
         }
-        device.send(message)?;
+        device.send_all(vec![message])?;
         return Ok(Answer::nothing());
     }
     let items: Vec<BatchItem> = serde_json::from_slice(&call.body).map_err(|error| {
         let text = format!("the body is not a batch of messages: {error}");
         Failure::new(HubErrorCode::IotHubFormatError, text)
     })?;
-    // All are read before the first is sent, so that a batch is taken as a whole or not at all.
-    let messages: Vec<D2cMessage> = items
-        .into_iter()
-        .map(BatchItem::into_message)
-        .collect::<Result<_, _>>()?;
-    for message in messages {
-        device.send(message)?;
-    }
+    let messages = items.into_iter().map(BatchItem::into_message);
+    device.send_all(messages.collect::<Result<_, _>>()?)?;
     Ok(Answer::nothing())
 }
 
@@ -73,7 +67,7 @@ pub(crate) fn receive(hub: &Hub, call: &Call) -> Result<Answer, Failure> {
         ("iothub-creationtimeutc", message.creation_time.as_deref()),
     ];
     let always = [
-        ("iothub-ack", ack(message.ack).to_owned()),
+        ("iothub-ack", message.ack.name().to_owned()),
         ("iothub-sequencenumber", locked.sequence.to_string()),
         ("iothub-enqueuedtime", timestamp::text(Some(locked.enqueued))),
         ("iothub-deliverycount", locked.deliveries.to_string()),
@@ -185,15 +179,6 @@ fn put(message: &mut D2cMessage, name: &str, value: &str) -> Result<(), Failure>
 fn is_batch(content_type: &str) -> bool {
     let media_type = content_type.split(';').next().unwrap_or_default().trim();
     media_type.eq_ignore_ascii_case("application/vnd.microsoft.iothub.json")
-}
-
-fn ack(ack: Ack) -> &'static str {
-    match ack {
-        Ack::None => "none",
-        Ack::Positive => "positive",
-        Ack::Negative => "negative",
-        Ack::Full => "full",
-    }
 }
 
 const PROPERTY: &str = "iothub-app-";

@@ -44,6 +44,18 @@ pub enum Ack {
     Full,
 }
 
+impl Ack {
+    /// What clients call it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Positive => "positive",
+            Self::Negative => "negative",
+            Self::Full => "full",
+        }
+    }
+}
+
 impl C2dMessage {
     /// What counts against the limit of a message: body, values of system properties, names and values of the others.
     pub(crate) fn size(&self) -> usize {

@@ -1,4 +1,7 @@
-use std::fmt;
+use std::{
+    fmt,
+    task::{Context, Poll},
+};
 
 use tokio::sync::mpsc;
 
@@ -55,6 +58,10 @@ impl DesiredChanges {
     /// Dropping the future loses nothing.
     pub async fn recv(&mut self) -> Option<DesiredChange> {
         self.receiver.recv().await
+    }
+
+    pub(crate) fn poll_recv(&mut self, context: &mut Context<'_>) -> Poll<Option<DesiredChange>> {
+        self.receiver.poll_recv(context)
     }
 }
 

@@ -35,8 +35,9 @@ impl Hub {
 }
 
 impl Caller<'_> {
-    pub(crate) fn send(&self, message: D2cMessage) -> Result<(), Failure> {
-        self.hub.receive_telemetry(&self.target, message)
+    /// Takes messages for the services, all of them or none.
+    pub(crate) fn send_all(&self, messages: Vec<D2cMessage>) -> Result<(), Failure> {
+        self.hub.receive_batch(&self.target, messages)
     }
 
     pub(crate) fn take_message(&self, lock: Duration) -> Result<Option<LockedMessage>, Failure> {

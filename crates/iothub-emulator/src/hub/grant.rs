@@ -84,6 +84,18 @@ impl Grant {
         Err(Failure::unauthorized(text))
     }
 
+    /// Refuses unless the holder may be this device or module: by its own key, or by a policy.
+    pub(crate) fn check_identity(&self, target: &Target) -> Result<(), Failure> {
+        self.check(DataAction::Connect, &target.resource())?;
+        match &self.principal {
+            Principal::Device(own) if own != target => {
+                let text = format!("{} cannot be {target}", self.principal);
+                Err(Failure::unauthorized(text))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Refuses unless `resource` lies within what the token was signed for.
     ///
     /// `resource` is a path below the host without a slash in front, such as `devices/lamp`, `messages/devicebound` or

@@ -168,11 +168,17 @@ impl Session {
 
     /// Returns when the hub ends the session; the door then closes the connection.
     pub(crate) async fn ended(&self) -> SessionEnd {
+        self.ending().await
+    }
+
+    /// The same, without keeping the session. If the device goes away by itself, it never resolves.
+    pub(crate) fn ending(&self) -> impl Future<Output = SessionEnd> + Send + use<> {
         let mut ended = self.live.ended.subscribe();
-        match ended.wait_for(Option::is_some).await.map(|end| *end) {
-            Ok(Some(end)) => end,
-            // The sender lives as long as `self` does.
-            _ => std::future::pending().await,
+        async move {
+            match ended.wait_for(Option::is_some).await.map(|end| *end) {
+                Ok(Some(end)) => end,
+                _ => std::future::pending().await,
+            }
         }
     }
 
@@ -193,8 +199,12 @@ impl Session {
     }
 
     /// Says what became of a cloud-to-device message.
+    ///
+    /// What a session holds when it ends can still be given back, and nothing else.
     pub(crate) fn settle_message(&self, token: Uuid, outcome: Outcome) -> Result<(), Failure> {
-        self.active()?;
+        if outcome != Outcome::Abandoned || self.end().is_none() {
+            self.active()?;
+        }
         self.hub.settle_message(self.target(), token, outcome)
     }
 
@@ -239,8 +249,13 @@ impl Session {
 
     /// Takes a message for the services.
     pub(crate) fn send(&self, message: D2cMessage) -> Result<(), Failure> {
+        self.send_all(vec![message])
+    }
+
+    /// Takes messages for the services, all of them or none.
+    pub(crate) fn send_all(&self, messages: Vec<D2cMessage>) -> Result<(), Failure> {
         self.active()?;
-        self.hub.receive_telemetry(self.target(), message)
+        self.hub.receive_batch(self.target(), messages)
     }
 
     /// The device goes away, as it does when the session is dropped. After it, nothing can be done with the session.

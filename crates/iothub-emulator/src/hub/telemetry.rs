@@ -47,14 +47,19 @@ struct Partition {
 
 impl Hub {
     /// Keeps a message of a device for those who read them.
+    pub(crate) fn receive_telemetry(&self, source: &Target, message: D2cMessage) -> Result<(), Failure> {
+        self.receive_batch(source, vec![message])
+    }
+
+    /// Keeps messages of a device for those who read them, all of them or none.
     ///
     /// # Errors
     ///
-    /// There is no such device, it is disabled, or the message is too large.
-    pub(crate) fn receive_telemetry(&self, source: &Target, message: D2cMessage) -> Result<(), Failure> {
-        let size = message.size();
+    /// There is no such device, it is disabled, or the messages together are larger than one may be.
+    pub(crate) fn receive_batch(&self, source: &Target, messages: Vec<D2cMessage>) -> Result<(), Failure> {
+        let size: usize = messages.iter().map(D2cMessage::size).sum();
         if size > MAX_SIZE {
-            let text = format!("a device-to-cloud message has at most {MAX_SIZE} bytes, this one {size}");
+            let text = format!("device-to-cloud messages sent at once have at most {MAX_SIZE} bytes, these {size}");
             return Err(Failure::new(HubErrorCode::MessageTooLarge, text));
         }
         let (generation, authentication) = {
@@ -65,29 +70,35 @@ impl Hub {
         };
         let now = self.clock().now();
         let partition = partition_of(source.device());
-        let sequence_number = {
+        let count = messages.len();
+        let first = {
             let mut kept = self.telemetry().lock(partition);
-            let (sequence_number, offset) = (kept.next_sequence, kept.next_offset);
-            kept.next_sequence += 1;
-            kept.next_offset += size as u64;
-            kept.make_room(now);
-            kept.events.push_back(Arc::new(TelemetryEvent {
-                message,
+            let first = kept.next_sequence;
+            for message in messages {
+                let (sequence_number, offset) = (kept.next_sequence, kept.next_offset);
+                kept.next_sequence += 1;
+                kept.next_offset += message.size() as u64;
+                kept.make_room(now);
+                kept.events.push_back(Arc::new(TelemetryEvent {
+                    message,
+                    source: source.clone(),
+                    generation_id: generation.to_string(),
+                    authentication,
+                    partition,
+                    sequence_number,
+                    offset,
+                    enqueued_time: now,
+                }));
+            }
+            first
+        };
+        for sequence_number in (first..).take(count) {
+            self.journal().record(Event::Telemetry {
                 source: source.clone(),
-                generation_id: generation.to_string(),
-                authentication,
                 partition,
                 sequence_number,
-                offset,
-                enqueued_time: now,
-            }));
-            sequence_number
-        };
-        self.journal().record(Event::Telemetry {
-            source: source.clone(),
-            partition,
-            sequence_number,
-        });
+            });
+        }
         Ok(())
     }
 }
