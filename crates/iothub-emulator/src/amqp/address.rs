@@ -19,8 +19,16 @@ impl Address {
         Self(decoded.collect())
     }
 
-    pub(crate) fn segments(&self) -> Vec<&str> {
-        self.0.iter().map(String::as_str).collect()
+    /// The ids in `/devices/{id}[/modules/{id}]/…`, of a device or of a module on it, and the address below.
+    pub(crate) fn below_device(&self) -> Option<(&str, Option<&str>, Self)> {
+        let is = |text: &str, expected| text.eq_ignore_ascii_case(expected);
+        match &self.0[..] {
+            [devices, device, modules, module, rest @ ..] if is(devices, "devices") && is(modules, "modules") => {
+                Some((device, Some(module), Self(rest.to_vec())))
+            }
+            [devices, device, rest @ ..] if is(devices, "devices") => Some((device, None, Self(rest.to_vec()))),
+            _ => None,
+        }
     }
 
     /// Whether the address is this path, whatever the case.
@@ -69,7 +77,24 @@ mod tests {
             ("/devices/%ff", &["devices", "%ff"]),
             ("/devices/lamp%231", &["devices", "lamp#1"]),
         ] {
-            assert_eq!(Address::parse(text).segments(), segments, "{text}");
+            assert_eq!(Address::parse(text).0, segments, "{text}");
+        }
+    }
+
+    #[test]
+    fn devices_and_modules_have_addresses_below_them() {
+        for (text, device, module, rest) in [
+            ("/devices/lamp/messages/events", "lamp", None, "messages/events"),
+            ("amqps://h:5671/Devices/a%2Fb/twin", "a/b", None, "twin"),
+            ("/devices/lamp/modules/m/twin/", "lamp", Some("m"), "twin"),
+        ] {
+            let address = Address::parse(text);
+            let (found_device, found_module, below) = address.below_device().unwrap();
+            assert_eq!((found_device, found_module), (device, module), "{text}");
+            assert!(below.is(rest), "{text}");
+        }
+        for text in ["", "/devices", "/messages/devicebound", "/twins/lamp/twin"] {
+            assert!(Address::parse(text).below_device().is_none(), "{text}");
         }
     }
 }

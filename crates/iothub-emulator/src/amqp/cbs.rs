@@ -1,63 +1,40 @@
 //! `$cbs`: where a connection says who it is, by a request with a token and an answer with a status.
 
-use std::{
-    collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
-};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::future::BoxFuture;
-use tokio::sync::Notify;
-use uuid::Uuid;
 
 use super::{
     error::{AmqpError, condition},
     message::{Body, Message, Properties},
-    node::{
-        Access, IncomingMessage, LinkRequest, LinkSource, LinkTarget, OutgoingMessage, Settlement, Source, Target,
-        Terminus,
-    },
+    node::{Access, IncomingMessage, LinkRequest, LinkTarget, Settlement, Source, Target, Terminus},
     outcome::Outcome,
     peer::Peer,
+    replies::Replies,
     value::Value,
 };
 use crate::hub::{AmqpEvent, Failure};
 
 /// Where requests go.
 pub(crate) fn target(request: &LinkRequest<'_>, peer: &Arc<Peer>) -> Target {
-    Terminus {
-        node: Box::new(Requests {
-            session: request.session,
-            peer: Arc::clone(peer),
-        }),
-        access: Access::Open,
-    }
+    let node = Requests {
+        session: request.session,
+        peer: Arc::clone(peer),
+    };
+    Terminus::new(Box::new(node), Access::Open)
 }
 
 /// Where answers come from.
 pub(crate) fn source(request: &LinkRequest<'_>, peer: &Arc<Peer>) -> Source {
-    Terminus {
-        node: peer.replies.open(request.session, request.peer_address),
-        access: Access::Open,
-    }
+    let link = Arc::new(Replies::default());
+    peer.token_replies.join(request.session, request.peer_address, &link);
+    Terminus::new(link, Access::Open)
 }
 
 /// Takes the requests of one link.
 struct Requests {
     session: u16,
     peer: Arc<Peer>,
-}
-
-/// The links of one connection on which answers go out.
-#[derive(Default)]
-pub(crate) struct Replies(Mutex<Vec<Weak<ReplyLink>>>);
-
-/// Answers that wait for the peer to take them.
-struct ReplyLink {
-    session: u16,
-    address: Option<String>,
-    waiting: Mutex<VecDeque<Bytes>>,
-    arrived: Notify,
 }
 
 /// How a request is answered.
@@ -78,7 +55,7 @@ impl LinkTarget for Requests {
         };
         self.peer.record(AmqpEvent::TokenPut { status: status.code });
         let reply_to = request.properties.reply_to.as_deref();
-        match self.peer.replies.find(self.session, reply_to) {
+        match self.peer.token_replies.find(self.session, reply_to) {
             // The request is settled before the answer can leave, because the engine asks sources only afterwards.
             Some(link) => link.push(status.into_reply(request.properties.message_id)),
             None => {
@@ -156,74 +133,4 @@ impl From<Failure> for Status {
     }
 }
 
-impl Replies {
-    fn open(&self, session: u16, address: Option<&str>) -> Arc<ReplyLink> {
-        let link = Arc::new(ReplyLink {
-            session,
-            address: address.map(str::to_owned),
-            waiting: Mutex::default(),
-            arrived: Notify::new(),
-        });
-        let mut links = self.lock();
-        links.retain(|link| link.strong_count() > 0);
-        links.push(Arc::downgrade(&link));
-        link
-    }
-
-    /// The link that a request means: the one whose address it names, else the newest of its session, else the newest.
-    fn find(&self, session: u16, reply_to: Option<&str>) -> Option<Arc<ReplyLink>> {
-        let links: Vec<_> = self.lock().iter().rev().filter_map(Weak::upgrade).collect();
-        let named = |link: &&Arc<ReplyLink>| reply_to.is_some() && link.address.as_deref() == reply_to;
-        let beside = |link: &&Arc<ReplyLink>| link.session == session;
-        let found = links
-            .iter()
-            .find(|link| named(link) && beside(link))
-            .or_else(|| links.iter().find(beside))
-            .or_else(|| links.iter().find(named))
-            .or_else(|| links.first());
-        found.cloned()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<Weak<ReplyLink>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl ReplyLink {
-    fn push(&self, reply: Bytes) {
-        let mut waiting = self.lock();
-        // A peer that never takes its answers loses the oldest.
-        if waiting.len() == MAX_WAITING {
-            waiting.pop_front();
-        }
-        waiting.push_back(reply);
-        self.arrived.notify_one();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Bytes>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl LinkSource for ReplyLink {
-    fn next(&self) -> BoxFuture<'_, Result<OutgoingMessage, AmqpError>> {
-        Box::pin(async move {
-            loop {
-                if let Some(payload) = self.lock().pop_front() {
-                    let tag = Uuid::new_v4();
-                    return Ok(OutgoingMessage { tag, payload });
-                }
-                self.arrived.notified().await;
-            }
-        })
-    }
-
-    /// An answer that was not accepted is not given again: its request has long been settled.
-    fn settle(&self, _: Uuid, _: Outcome) -> Result<(), AmqpError> {
-        Ok(())
-    }
-}
-
 const TOKEN_TYPES: [&str; 3] = ["servicebus.windows.net:sastoken", "Bearer", "jwt"];
-
-const MAX_WAITING: usize = 100;

@@ -261,7 +261,7 @@ impl Connection {
     }
 
     fn wake(&mut self, wake: Wake) {
-        let (Wake::Message { link, .. } | Wake::Settled { link, .. }) = &wake;
+        let (Wake::Message { link, .. } | Wake::Ended { link, .. } | Wake::Settled { link, .. }) = &wake;
         match self.sessions.get_mut(&link.channel) {
             Some(Some(session)) => session.wake(wake, &mut self.wire),
             _ => wake.give_back(),

@@ -2,27 +2,23 @@
 
 use std::sync::Arc;
 
-use time::OffsetDateTime;
-
 use super::{
     address::Address,
+    device_message,
     error::AmqpError,
-    message::{Body, Message},
+    message::Message,
     node::{self, Access, IncomingMessage, LinkTarget, Settlement, Terminus},
     outcome::Outcome,
     peer::Peer,
-    value::Value,
 };
 use crate::hub::{Ack, AmqpEvent, C2dMessage, DataAction, Event, Failure, Fault, Target};
 
 pub(crate) fn target(peer: &Arc<Peer>) -> node::Target {
-    Terminus {
-        node: Box::new(DeviceBound(Arc::clone(peer))),
-        access: Access::Needs {
-            action: DataAction::SendMessages,
-            resource: "messages/devicebound".to_owned(),
-        },
-    }
+    let access = Access::Needs {
+        action: DataAction::SendMessages,
+        resource: "messages/devicebound".to_owned(),
+    };
+    Terminus::new(Box::new(DeviceBound(Arc::clone(peer))), access)
 }
 
 struct DeviceBound(Arc<Peer>);
@@ -87,61 +83,32 @@ impl DeviceBound {
 /// Reads `/devices/{id}[/modules/{id}]/messages/devicebound`.
 fn recipient(to: &str) -> Result<Target, Failure> {
     let address = Address::parse(to);
-    let is = |text: &str, expected| text.eq_ignore_ascii_case(expected);
-    let (device, module) = match address.segments()[..] {
-        [devices, device, messages, bound]
-            if is(devices, "devices") && is(messages, "messages") && is(bound, "devicebound") =>
-        {
-            (device, None)
-        }
-        [devices, device, modules, module, messages, bound]
-            if is(devices, "devices")
-                && is(modules, "modules")
-                && is(messages, "messages")
-                && is(bound, "devicebound") =>
-        {
-            (device, Some(module))
-        }
+    match address.below_device() {
+        Some((device, module, rest)) if rest.is("messages/devicebound") => Target::parse(device, module),
         _ => {
             let shown: String = to.chars().take(256).collect();
-            return Err(Failure::argument(format!(
+            Err(Failure::argument(format!(
                 "`to` is {shown:?}, and should be /devices/{{id}}/messages/devicebound"
-            )));
+            )))
         }
-    };
-    Target::parse(device, module)
+    }
 }
 
 fn c2d_message(message: Message) -> Result<C2dMessage, Failure> {
     let properties = message.properties;
     let mut c2d = C2dMessage {
-        body: match message.body {
-            Body::Empty | Body::Value(Value::Null) => bytes::Bytes::new(),
-            Body::Data(mut parts) if parts.len() == 1 => parts.remove(0),
-            Body::Data(parts) => parts.concat().into(),
-            Body::Value(Value::Binary(bytes)) => bytes,
-            Body::Value(Value::String(text)) => text.into(),
-            Body::Value(_) | Body::Sequence(_) => {
-                return Err(Failure::argument(
-                    "the body of a message to a device has to be a data section",
-                ));
-            }
-        },
-        message_id: id(properties.message_id, "message-id")?,
-        correlation_id: id(properties.correlation_id, "correlation-id")?,
+        body: device_message::payload(message.body)?,
+        message_id: device_message::id(properties.message_id, "message-id")?,
+        correlation_id: device_message::id(properties.correlation_id, "correlation-id")?,
         user_id: properties.user_id,
         to: properties.to,
-        expiry: properties.absolute_expiry_time.map(time).transpose()?,
+        expiry: device_message::expiry(properties.absolute_expiry_time)?,
         content_type: properties.content_type,
         content_encoding: properties.content_encoding,
         ..C2dMessage::default()
     };
     for (name, value) in message.application_properties {
-        let value = text(&value).ok_or_else(|| {
-            Failure::argument(format!(
-                "the property {name:?} is neither a string nor anything that reads as one"
-            ))
-        })?;
+        let value = device_message::property(&name, &value)?;
         match name.as_str() {
             "iothub-ack" => c2d.ack = ack(&value)?,
             "iothub-message-schema" => c2d.message_schema = Some(value),
@@ -163,60 +130,3 @@ fn ack(text: &str) -> Result<Ack, Failure> {
         ))),
     }
 }
-
-fn id(value: Value, name: &str) -> Result<Option<String>, Failure> {
-    let text = match &value {
-        Value::Null => return Ok(None),
-        Value::String(_) | Value::Ulong(_) | Value::Uuid(_) => text(&value),
-        // The standard allows a binary, which only then is an id of a hub if it is text.
-        Value::Binary(bytes) => std::str::from_utf8(bytes).ok().map(str::to_owned),
-        _ => None,
-    };
-    let text = text.ok_or_else(|| Failure::argument(format!("`{name}` has to be a string, a ulong or a uuid")))?;
-    if text.len() > MAX_ID {
-        return Err(Failure::argument(format!(
-            "`{name}` has at most {MAX_ID} characters, this one {}",
-            text.len()
-        )));
-    }
-    Ok(Some(text))
-}
-
-/// The value as text, if it is a scalar. Clients send strings; other scalars are taken at their word.
-fn text(value: &Value) -> Option<String> {
-    Some(match value {
-        Value::Null => String::new(),
-        Value::String(text) | Value::Symbol(text) => text.clone(),
-        Value::Boolean(value) => value.to_string(),
-        Value::Ubyte(value) => value.to_string(),
-        Value::Ushort(value) => value.to_string(),
-        Value::Uint(value) => value.to_string(),
-        Value::Ulong(value) => value.to_string(),
-        Value::Byte(value) => value.to_string(),
-        Value::Short(value) => value.to_string(),
-        Value::Int(value) => value.to_string(),
-        Value::Long(value) => value.to_string(),
-        Value::Float(value) => value.to_string(),
-        Value::Double(value) => value.to_string(),
-        Value::Char(value) => value.to_string(),
-        Value::Uuid(value) => value.to_string(),
-        Value::Timestamp(value) => {
-            let time = time(*value).ok()?;
-            time.format(&time::format_description::well_known::Rfc3339).ok()?
-        }
-        Value::Decimal(_)
-        | Value::Binary(_)
-        | Value::List(_)
-        | Value::Map(_)
-        | Value::Array(_)
-        | Value::Described(_) => return None,
-    })
-}
-
-fn time(milliseconds: i64) -> Result<OffsetDateTime, Failure> {
-    OffsetDateTime::from_unix_timestamp_nanos(i128::from(milliseconds) * 1_000_000)
-        .map_err(|_| Failure::argument("a timestamp lies beyond the year 9999"))
-}
-
-/// The published limit of a message id.
-const MAX_ID: usize = 128;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     address::Address,
-    cbs, device_bound,
+    cbs, device, device_bound,
     error::{AmqpError, condition},
     node::{LinkRequest, Source, Target},
     peer::Peer,
@@ -18,6 +18,8 @@ pub(crate) fn target(request: &LinkRequest<'_>, peer: &Arc<Peer>) -> Result<Targ
         cbs::target(request, peer)
     } else if address.is("messages/devicebound") {
         device_bound::target(peer)
+    } else if let Some(target) = device::target(request, &address, peer)? {
+        target
     } else {
         return Err(nothing(request, peer, "nothing can be sent to"));
     };
@@ -37,6 +39,8 @@ pub(crate) fn source(request: &LinkRequest<'_>, peer: &Arc<Peer>) -> Result<Sour
         || address.is("messages/servicebound/fileuploadnotifications")
     {
         service_bound::file_notifications(peer)
+    } else if let Some(source) = device::source(request, &address, peer)? {
+        source
     } else {
         return Err(nothing(request, peer, "nothing can be received from"));
     };

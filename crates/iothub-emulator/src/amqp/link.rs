@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use futures::future::BoxFuture;
 use tokio::sync::oneshot;
 
 use super::{
@@ -18,6 +19,8 @@ pub(super) struct Link {
     pub(super) address: String,
     pub(super) access: Access,
     pub(super) end: End,
+    /// Dropping it ends the wait for the hub to end the link.
+    _watch: Option<oneshot::Sender<()>>,
 }
 
 /// Our end of a link.
@@ -68,6 +71,39 @@ pub(super) struct OutgoingLink {
 struct Wait {
     number: u64,
     _interrupt: oneshot::Sender<()>,
+}
+
+impl Link {
+    /// A link that ends when `ended` resolves, if it is not gone before.
+    pub(super) fn new(
+        key: LinkKey,
+        (name, address): (String, String),
+        access: Access,
+        end: End,
+        ended: Option<BoxFuture<'static, AmqpError>>,
+        wire: &mut Wire,
+    ) -> Self {
+        let watch = ended.map(|ended| {
+            let (watch, gone) = oneshot::channel();
+            wire.waiting.push(Box::pin(async move {
+                let error = tokio::select! {
+                    biased;
+                    _ = gone => None,
+                    error = ended => Some(error),
+                };
+                Wake::Ended { link: key, error }
+            }));
+            watch
+        });
+        Self {
+            key,
+            name,
+            address,
+            access,
+            end,
+            _watch: watch,
+        }
+    }
 }
 
 impl IncomingLink {

@@ -102,6 +102,12 @@ impl Message {
         out.freeze()
     }
 
+    /// The annotation of this name.
+    pub(crate) fn annotation(&self, name: &str) -> Option<&Value> {
+        let (_, value) = self.annotations.iter().find(|(key, _)| key == name)?;
+        Some(value)
+    }
+
     /// The application property of this name.
     pub(crate) fn application_property(&self, name: &str) -> Option<&Value> {
         self.application_properties

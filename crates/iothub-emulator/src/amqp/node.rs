@@ -6,13 +6,15 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use uuid::Uuid;
 
-use super::{error::AmqpError, outcome::Outcome};
-use crate::hub::DataAction;
+use super::{error::AmqpError, outcome::Outcome, value::Value};
+use crate::hub::{self, DataAction};
 
 /// Our end of a link, and what it takes to keep it.
 pub(crate) struct Terminus<N> {
     pub(crate) node: N,
     pub(crate) access: Access,
+    /// Resolves when the hub ends the link, with the reason.
+    pub(crate) end: Option<BoxFuture<'static, AmqpError>>,
 }
 
 /// Where the messages of a peer's sender go.
@@ -21,6 +23,25 @@ pub(crate) type Target = Terminus<Box<dyn LinkTarget>>;
 /// Where the messages for a peer's receiver come from.
 pub(crate) type Source = Terminus<Arc<dyn LinkSource>>;
 
+impl<N> Terminus<N> {
+    pub(crate) fn new(node: N, access: Access) -> Self {
+        Self {
+            node,
+            access,
+            end: None,
+        }
+    }
+
+    /// The link ends when this resolves, unless the peer ends it before.
+    #[must_use]
+    pub(crate) fn until(self, end: impl Future<Output = AmqpError> + Send + 'static) -> Self {
+        Self {
+            end: Some(Box::pin(end)),
+            ..self
+        }
+    }
+}
+
 /// What a connection must be allowed to, to keep a link.
 #[derive(Clone, Debug)]
 pub(crate) enum Access {
@@ -28,6 +49,8 @@ pub(crate) enum Access {
     Open,
     /// An action on a resource, for as long as its token lasts.
     Needs { action: DataAction, resource: String },
+    /// To be this device or module.
+    Device(hub::Target),
 }
 
 /// Takes the messages that a peer sends over one link.
@@ -87,4 +110,18 @@ pub(crate) struct LinkRequest<'a> {
     pub(crate) peer_address: Option<&'a str>,
     /// The channel of the session, which is where a link's counterpart is looked for.
     pub(crate) session: u16,
+    /// What else the peer says of the link.
+    pub(crate) properties: &'a [(String, Value)],
+}
+
+impl<'a> LinkRequest<'a> {
+    pub(crate) fn property(&self, name: &str) -> Option<&'a Value> {
+        let (_, value) = self.properties.iter().find(|(known, _)| known == name)?;
+        Some(value)
+    }
+
+    /// What a link has in common with its counterpart on which the other direction goes.
+    pub(crate) fn pair(&self) -> Option<&'a str> {
+        self.property("com.microsoft:channel-correlation-id")?.as_text()
+    }
 }

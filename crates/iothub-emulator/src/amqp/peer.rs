@@ -3,7 +3,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use iothub_core::HubErrorCode;
 use time::OffsetDateTime;
 
-use super::{cbs::Replies, node::Access};
+use super::{device::Devices, node::Access, pairs::Pairs, replies::Replies};
 use crate::hub::{AmqpEvent, Door, Event, Failure, Grant, Hub};
 
 /// Who is at the other end of a connection, as far as it has said: what the nodes of one connection share.
@@ -13,7 +13,9 @@ pub(crate) struct Peer {
     pub(crate) connection: u64,
     pub(crate) door: Door,
     /// Where answers to put-token go.
-    pub(crate) replies: Replies,
+    pub(crate) token_replies: Pairs<Replies>,
+    /// The devices that it speaks for.
+    pub(crate) devices: Devices,
     grants: Mutex<Vec<Grant>>,
 }
 
@@ -23,7 +25,8 @@ impl Peer {
             hub,
             connection,
             door,
-            replies: Replies::default(),
+            token_replies: Pairs::default(),
+            devices: Devices::default(),
             grants: Mutex::default(),
         }
     }
@@ -57,13 +60,17 @@ impl Peer {
     }
 
     pub(crate) fn check(&self, access: &Access) -> Result<(), Failure> {
-        let Access::Needs { action, resource } = access else {
+        if matches!(access, Access::Open) {
             return Ok(());
-        };
+        }
         let now = self.hub.clock().now();
         let mut verdict = Err(Failure::unauthorized("no token has been put on $cbs that holds now"));
         for grant in self.grants().iter().filter(|grant| grant.expires() > now) {
-            verdict = grant.check(*action, resource);
+            verdict = match access {
+                Access::Open => Ok(()),
+                Access::Needs { action, resource } => grant.check(*action, resource),
+                Access::Device(target) => grant.check_identity(target),
+            };
             if verdict.is_ok() {
                 break;
             }

@@ -20,32 +20,30 @@ use crate::hub::{
 
 /// Batches of feedback.
 pub(crate) fn feedback(peer: &Arc<Peer>) -> Source {
-    Terminus {
-        node: Arc::new(ServiceBoundSource::<Arc<[FeedbackRecord]>> {
-            hub: peer.hub.clone(),
-            queue: |hub| &hub.feedback().batches,
-            content_type: "application/vnd.microsoft.iothub.feedback.json",
-        }),
-        access: Access::Needs {
-            action: DataAction::ReceiveFeedback,
-            resource: "messages/servicebound/feedback".to_owned(),
-        },
-    }
+    let node = ServiceBoundSource::<Arc<[FeedbackRecord]>> {
+        hub: peer.hub.clone(),
+        queue: |hub| &hub.feedback().batches,
+        content_type: "application/vnd.microsoft.iothub.feedback.json",
+    };
+    let access = Access::Needs {
+        action: DataAction::ReceiveFeedback,
+        resource: "messages/servicebound/feedback".to_owned(),
+    };
+    Terminus::new(Arc::new(node), access)
 }
 
 /// Notifications of files.
 pub(crate) fn file_notifications(peer: &Arc<Peer>) -> Source {
-    Terminus {
-        node: Arc::new(ServiceBoundSource::<Arc<FileNotification>> {
-            hub: peer.hub.clone(),
-            queue: |hub| &hub.uploads().notifications,
-            content_type: "application/vnd.microsoft.iothub.filenotification.json",
-        }),
-        access: Access::Needs {
-            action: DataAction::ReceiveFileNotifications,
-            resource: "messages/servicebound/filenotifications".to_owned(),
-        },
-    }
+    let node = ServiceBoundSource::<Arc<FileNotification>> {
+        hub: peer.hub.clone(),
+        queue: |hub| &hub.uploads().notifications,
+        content_type: "application/vnd.microsoft.iothub.filenotification.json",
+    };
+    let access = Access::Needs {
+        action: DataAction::ReceiveFileNotifications,
+        resource: "messages/servicebound/filenotifications".to_owned(),
+    };
+    Terminus::new(Arc::new(node), access)
 }
 
 struct ServiceBoundSource<T> {
@@ -77,12 +75,9 @@ impl<T: AsJson + Clone + Send + 'static> LinkSource for ServiceBoundSource<T> {
 
 impl<T: AsJson> ServiceBoundSource<T> {
     fn message(&self, locked: &Locked<T>) -> Message {
-        let milliseconds = locked.enqueued.unix_timestamp_nanos() / 1_000_000;
-        // A time of this hub lies within the years that an i64 has room for.
-        let enqueued = Value::Timestamp(i64::try_from(milliseconds).unwrap_or(i64::MAX));
         Message {
             annotations: vec![
-                ("iothub-enqueuedtime".to_owned(), enqueued),
+                ("iothub-enqueuedtime".to_owned(), locked.enqueued.into()),
                 ("iothub-deliverycount".to_owned(), Value::Ubyte(locked.deliveries)),
             ],
             properties: Properties {

@@ -83,6 +83,7 @@ impl Session {
             address: performative::address(ours).unwrap_or_default(),
             peer_address: performative::address(theirs),
             session: self.channel,
+            properties: &attach.properties,
         };
         let address = request.address.to_owned();
         let opened = if wire.links >= MAX_LINKS {
@@ -90,24 +91,23 @@ impl Session {
             Err(AmqpError::new(condition::RESOURCE_LIMIT_EXCEEDED, text))
         } else if is_sender {
             directory::target(&request, &wire.peer)
-                .map(|target| (End::Target(IncomingLink::new(target.node)), target.access))
+                .map(|target| (End::Target(IncomingLink::new(target.node)), target.access, target.end))
         } else {
             let settled = attach.snd_settle_mode == SenderSettleMode::Settled;
-            directory::source(&request, &wire.peer)
-                .map(|source| (End::Source(OutgoingLink::new(source.node, settled)), source.access))
+            directory::source(&request, &wire.peer).map(|source| {
+                (
+                    End::Source(OutgoingLink::new(source.node, settled)),
+                    source.access,
+                    source.end,
+                )
+            })
         };
         match opened {
-            Ok((end, access)) => {
+            Ok((end, access, ended)) => {
                 wire.peer.record(AmqpEvent::Attached {
                     address: address.clone(),
                 });
-                let link = Link {
-                    key,
-                    name: attach.name.clone(),
-                    address,
-                    access,
-                    end,
-                };
+                let link = Link::new(key, (attach.name.clone(), address), access, end, ended, wire);
                 wire.links += 1;
                 wire.send(self.channel, Performative::Attach(Box::new(answer(attach))));
                 self.links.insert(key.handle, Some(link));
@@ -253,6 +253,12 @@ impl Session {
         match wake {
             Wake::Message { link, wait, .. } if !self.end_wait(link, wait) => wake.give_back(),
             Wake::Message { link, next, .. } => self.answer_of_source(link.handle, next, wire),
+            Wake::Ended { link: key, error } => {
+                let link = self.links.get(&key.handle).and_then(Option::as_ref);
+                if error.is_some() && link.is_some_and(|link| link.key == key) {
+                    self.detach(key.handle, error, wire);
+                }
+            }
             Wake::Settled {
                 link: key,
                 delivery_id,

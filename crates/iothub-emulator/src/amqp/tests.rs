@@ -1,6 +1,7 @@
 //! The door as a whole, seen by peers that share no code with it.
 
 mod client;
+mod devices;
 mod golden;
 mod malformed;
 

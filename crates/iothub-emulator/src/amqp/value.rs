@@ -1,4 +1,5 @@
 use bytes::Bytes;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
 
 /// An AMQP value together with its type.
@@ -79,11 +80,59 @@ impl Value {
         }
     }
 
+    /// A scalar as text. Clients send strings where texts belong; other scalars are taken at their word.
+    pub(crate) fn to_text(&self) -> Option<String> {
+        Some(match self {
+            Self::Null => String::new(),
+            Self::String(text) | Self::Symbol(text) => text.clone(),
+            Self::Boolean(value) => value.to_string(),
+            Self::Ubyte(value) => value.to_string(),
+            Self::Ushort(value) => value.to_string(),
+            Self::Uint(value) => value.to_string(),
+            Self::Ulong(value) => value.to_string(),
+            Self::Byte(value) => value.to_string(),
+            Self::Short(value) => value.to_string(),
+            Self::Int(value) => value.to_string(),
+            Self::Long(value) => value.to_string(),
+            Self::Float(value) => value.to_string(),
+            Self::Double(value) => value.to_string(),
+            Self::Char(value) => value.to_string(),
+            Self::Uuid(value) => value.to_string(),
+            Self::Timestamp(value) => time(*value)?.format(&Rfc3339).ok()?,
+            Self::Decimal(_) | Self::Binary(_) | Self::List(_) | Self::Map(_) | Self::Array(_) | Self::Described(_) => {
+                return None;
+            }
+        })
+    }
+
+    /// A whole number, of whatever width the peer wrote it.
+    pub(crate) fn as_integer(&self) -> Option<i64> {
+        Some(match self {
+            Self::Ubyte(value) => (*value).into(),
+            Self::Ushort(value) => (*value).into(),
+            Self::Uint(value) => (*value).into(),
+            Self::Ulong(value) => i64::try_from(*value).ok()?,
+            Self::Byte(value) => (*value).into(),
+            Self::Short(value) => (*value).into(),
+            Self::Int(value) => (*value).into(),
+            Self::Long(value) => *value,
+            _ => return None,
+        })
+    }
+
     pub(crate) fn into_text(self) -> Option<String> {
         match self {
             Self::String(text) | Self::Symbol(text) => Some(text),
             _ => None,
         }
+    }
+}
+
+impl From<OffsetDateTime> for Value {
+    fn from(time: OffsetDateTime) -> Self {
+        let milliseconds = time.unix_timestamp_nanos() / 1_000_000;
+        // Every time that this type has lies within what an i64 has room for.
+        Self::Timestamp(i64::try_from(milliseconds).unwrap_or(i64::MAX))
     }
 }
 
@@ -103,4 +152,9 @@ impl<T: Into<Self>> From<Option<T>> for Value {
     fn from(value: Option<T>) -> Self {
         value.map_or(Self::Null, Into::into)
     }
+}
+
+/// The time so many milliseconds after the Unix epoch; `None` beyond the year 9999.
+pub(crate) fn time(milliseconds: i64) -> Option<OffsetDateTime> {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(milliseconds) * 1_000_000).ok()
 }

@@ -48,6 +48,8 @@ pub(crate) enum Wake {
         node: Arc<dyn LinkSource>,
         next: Option<Result<OutgoingMessage, AmqpError>>,
     },
+    /// The hub ends a link; or does not, if nobody needs to know any more.
+    Ended { link: LinkKey, error: Option<AmqpError> },
     /// A target says what became of a message.
     Settled {
         link: LinkKey,

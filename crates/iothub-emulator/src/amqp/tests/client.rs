@@ -24,18 +24,18 @@ use crate::{
 };
 
 /// A connection with one session.
-struct Client {
-    connection: ConnectionHandle<()>,
-    session: SessionHandle<()>,
+pub(super) struct Client {
+    pub(super) connection: ConnectionHandle<()>,
+    pub(super) session: SessionHandle<()>,
     stopper: Stopper,
 }
 
 impl Client {
-    async fn connect(hub: &Hub) -> Self {
+    pub(super) async fn connect(hub: &Hub) -> Self {
         Self::connect_with(hub, 65_536).await
     }
 
-    async fn connect_with(hub: &Hub, max_frame_size: u32) -> Self {
+    pub(super) async fn connect_with(hub: &Hub, max_frame_size: u32) -> Self {
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
         let stopper = Stopper::new();
         tokio::spawn(amqp::serve(theirs, hub.clone(), Door::Amqp, stopper.listener()));
@@ -56,14 +56,14 @@ impl Client {
     }
 
     /// Connects and puts a token.
-    async fn authorized(hub: &Hub) -> Self {
+    pub(super) async fn authorized(hub: &Hub) -> Self {
         let mut client = Self::connect(hub).await;
         assert_eq!(client.put_token(TOKEN).await, 200);
         client
     }
 
     /// Puts a token on a new pair of links, and gives the status of the answer.
-    async fn put_token(&mut self, token: &str) -> i32 {
+    pub(super) async fn put_token(&mut self, token: &str) -> i32 {
         let mut requests = Sender::attach(&mut self.session, "cbs-requests", "$cbs").await.unwrap();
         let mut answers = Receiver::attach(&mut self.session, "cbs-answers", "$cbs")
             .await
@@ -113,7 +113,7 @@ impl Client {
     /// The condition with which an attach is refused.
     ///
     /// On a session of its own: this engine detaches a refused link twice, and its session is of no use after that.
-    async fn refusal(&mut self, address: &str) -> String {
+    pub(super) async fn refusal(&mut self, address: &str) -> String {
         let mut session = Session::begin(&mut self.connection).await.unwrap();
         match Sender::attach(&mut session, "refused", address).await {
             Err(SenderAttachError::RemoteClosedWithError(error)) => symbol(&error.condition),
@@ -122,7 +122,7 @@ impl Client {
     }
 }
 
-fn to(address: &str) -> Properties {
+pub(super) fn to(address: &str) -> Properties {
     Properties::builder().to(address).build()
 }
 
@@ -131,7 +131,7 @@ fn message_to(id: &str) -> Message<Data> {
     Message::builder().properties(properties).data(&b"on"[..]).build()
 }
 
-fn symbol(condition: &impl serde::Serialize) -> String {
+pub(super) fn symbol(condition: &impl serde::Serialize) -> String {
     match serde_amqp::to_value(condition).unwrap() {
         Value::Symbol(symbol) => symbol.into_inner(),
         other => panic!("{other:?}"),
@@ -139,7 +139,7 @@ fn symbol(condition: &impl serde::Serialize) -> String {
 }
 
 /// `accepted`, or the condition of a rejection.
-fn verdict(outcome: Outcome) -> String {
+pub(super) fn verdict(outcome: Outcome) -> String {
     match outcome {
         Outcome::Accepted(_) => "accepted".to_owned(),
         Outcome::Rejected(rejected) => symbol(&rejected.error.unwrap().condition),
@@ -148,7 +148,7 @@ fn verdict(outcome: Outcome) -> String {
 }
 
 /// Waits for the detach of a link, and gives its condition.
-async fn detached(sender: &mut Sender) -> String {
+pub(super) async fn detached(sender: &mut Sender) -> String {
     match sender.on_detach().await {
         DetachError::ClosedByRemote => String::new(),
         DetachError::RemoteClosedWithError(error) => symbol(&error.condition),
@@ -408,8 +408,13 @@ async fn a_hub_that_stops_closes_its_connections_in_order() {
 
 /// Signs a token for the policy as the recorded clients did.
 fn sign(expiry: i64) -> String {
+    format!("{}&skn=service", sign_for("localhost", expiry))
+}
+
+/// Signs for a resource, with the key that the policy and the devices of these tests have.
+pub(super) fn sign_for(resource: &str, expiry: i64) -> String {
     let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &(0..16).collect::<Vec<u8>>());
-    let signature = BASE64_STANDARD.encode(ring::hmac::sign(&key, format!("localhost\n{expiry}").as_bytes()));
+    let signature = BASE64_STANDARD.encode(ring::hmac::sign(&key, format!("{resource}\n{expiry}").as_bytes()));
     let signature = signature.replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
-    format!("SharedAccessSignature sr=localhost&sig={signature}&se={expiry}&skn=service")
+    format!("SharedAccessSignature sr={resource}&sig={signature}&se={expiry}")
 }
