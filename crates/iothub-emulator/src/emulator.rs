@@ -135,7 +135,10 @@ impl Emulator {
             amqps,
             encrypted(&tls),
             stopping.listener(),
-            move |stream, stop| amqp::serve(stream, inside.clone(), Door::Amqp, stop),
+            move |stream, stop| {
+                let certificates = presented(&stream);
+                amqp::serve(stream, certificates, inside.clone(), Door::Amqp, stop)
+            },
         ));
         Ok(Self {
             hub,

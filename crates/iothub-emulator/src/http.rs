@@ -122,7 +122,7 @@ async fn handle(
     }
     let hub = &rooms.hub;
     if web_socket::is_asked_for(&request) {
-        let response = match web_socket::upgrade(hub, stop, request) {
+        let response = match web_socket::upgrade(hub, certificates, stop, request) {
             Ok(response) => response,
             Err(failure) => Answer::refusal(&failure, hub.clock().now()).into_response(),
         };

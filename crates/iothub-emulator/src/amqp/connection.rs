@@ -26,20 +26,20 @@ use super::{
     wire::{Wake, Wire},
 };
 use crate::{
-    hub::{AmqpEvent, Break, Door, Hub},
+    hub::{AmqpEvent, Break, CertificateChain, Door, Hub},
     stop::Stop,
 };
 
 /// Speaks AMQP with whoever is at the other end of `stream`, until one of both has enough.
 ///
-/// The stream is what comes after TLS: a socket's or a WebSocket's bytes. When `stop` is ordered, the connection is
-/// closed in order.
-pub(crate) async fn serve<S>(stream: S, hub: Hub, door: Door, stop: Stop)
+/// The stream is what comes after TLS: a socket's or a WebSocket's bytes; `certificates` is what the peer presented
+/// there. When `stop` is ordered, the connection is closed in order.
+pub(crate) async fn serve<S>(stream: S, certificates: CertificateChain, hub: Hub, door: Door, stop: Stop)
 where
     S: AsyncRead + AsyncWrite + Send,
 {
     let (number, breaks) = hub.faults().amqp().enter();
-    let peer = Arc::new(Peer::new(hub, number, door));
+    let peer = Arc::new(Peer::new(hub, number, door, certificates));
     let (read, write) = tokio::io::split(stream);
     let (reader, mut writer) = (FrameReader::new(read), Box::pin(write));
     let mut reader = Box::pin(reader);

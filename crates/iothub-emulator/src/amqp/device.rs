@@ -17,6 +17,7 @@ use super::{
     node::{self, Access, LinkRequest, Terminus},
     pairs::Pairs,
     peer::Peer,
+    value::Value,
 };
 use crate::hub::{Failure, Session, Target, sessions::SessionEnd};
 
@@ -48,7 +49,7 @@ pub(crate) fn target(
     } else {
         return Ok(None);
     };
-    attach(device, module, peer, |line| open(request, line, peer)).map(Some)
+    attach((device, module), request, peer, |line| open(request, line, peer)).map(Some)
 }
 
 /// What a device that wants to receive attaches to; `None` if there is no such address.
@@ -71,21 +72,24 @@ pub(crate) fn source(
     } else {
         return Ok(None);
     };
-    attach(device, module, peer, |line| open(request, line)).map(Some)
+    attach((device, module), request, peer, |line| open(request, line)).map(Some)
 }
 
 /// Attaches a link of a device, which makes it connected if it was not.
 fn attach<N>(
-    device: &str,
-    module: Option<&str>,
+    (device, module): (&str, Option<&str>),
+    request: &LinkRequest<'_>,
     peer: &Peer,
     open: impl FnOnce(&Arc<Line>) -> N,
 ) -> Result<Terminus<N>, AmqpError> {
     let target = Target::parse(device, module)?;
-    let access = Access::Device(target.clone());
     // Before anything happens: a stranger must not end the connection of a device.
-    peer.check(&access)?;
+    peer.admit(&target)?;
     let line = peer.devices.line(peer, &target)?;
+    if let Some(model) = request.property("com.microsoft:model-id").and_then(Value::as_text) {
+        line.session.announce_model(model)?;
+    }
+    let access = Access::Device(target);
     let end = line.session.ending();
     let terminus = Terminus::new(open(&line), access);
     Ok(terminus.until(async move { ended(end.await) }))

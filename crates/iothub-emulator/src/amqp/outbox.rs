@@ -188,7 +188,7 @@ mod tests {
         },
         *,
     };
-    use crate::hub::{Door, Hub};
+    use crate::hub::{CertificateChain, Door, Hub};
 
     /// Remembers what it is told of its messages.
     #[derive(Default)]
@@ -210,7 +210,10 @@ mod tests {
 
     fn wire(max_frame_size: usize) -> Wire {
         let hub = Hub::new(vec!["localhost".to_owned()], Vec::new());
-        Wire::new(Arc::new(Peer::new(hub, 1, Door::Amqp)), max_frame_size)
+        Wire::new(
+            Arc::new(Peer::new(hub, 1, Door::Amqp, CertificateChain::default())),
+            max_frame_size,
+        )
     }
 
     fn message(number: u128, size: usize) -> OutgoingMessage {

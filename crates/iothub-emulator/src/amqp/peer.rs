@@ -4,7 +4,7 @@ use iothub_core::HubErrorCode;
 use time::OffsetDateTime;
 
 use super::{device::Devices, node::Access, pairs::Pairs, replies::Replies};
-use crate::hub::{AmqpEvent, Door, Event, Failure, Grant, Hub};
+use crate::hub::{AmqpEvent, CertificateChain, Door, Event, Failure, Grant, Hub, Target};
 
 /// Who is at the other end of a connection, as far as it has said: what the nodes of one connection share.
 pub(crate) struct Peer {
@@ -17,10 +17,11 @@ pub(crate) struct Peer {
     /// The devices that it speaks for.
     pub(crate) devices: Devices,
     grants: Mutex<Vec<Grant>>,
+    certificates: CertificateChain,
 }
 
 impl Peer {
-    pub(crate) fn new(hub: Hub, connection: u64, door: Door) -> Self {
+    pub(crate) fn new(hub: Hub, connection: u64, door: Door, certificates: CertificateChain) -> Self {
         Self {
             hub,
             connection,
@@ -28,6 +29,7 @@ impl Peer {
             token_replies: Pairs::default(),
             devices: Devices::default(),
             grants: Mutex::default(),
+            certificates,
         }
     }
 
@@ -76,6 +78,15 @@ impl Peer {
             }
         }
         verdict
+    }
+
+    /// Lets a device in: by what the connection holds already, or by the certificate that the peer presented.
+    pub(crate) fn admit(&self, device: &Target) -> Result<(), Failure> {
+        let verdict = self.check(&Access::Device(device.clone()));
+        if verdict.is_ok() || self.certificates.is_empty() {
+            return verdict;
+        }
+        self.add(self.hub.authenticate_certificate(device, &self.certificates)?)
     }
 
     /// Writes into the journal.

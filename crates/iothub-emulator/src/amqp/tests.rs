@@ -20,7 +20,7 @@ use tokio::{
 
 use crate::{
     amqp,
-    hub::{Door, Hub, SharedAccessPolicy, Target, authentication::Key, policy::SERVICE_CONNECT},
+    hub::{CertificateChain, Door, Hub, SharedAccessPolicy, Target, authentication::Key, policy::SERVICE_CONNECT},
     stop::Stopper,
 };
 
@@ -67,7 +67,13 @@ impl RawPeer {
     fn connect(hub: &Hub) -> Self {
         let (stream, theirs) = tokio::io::duplex(1 << 20);
         let stopper = Stopper::new();
-        let served = tokio::spawn(amqp::serve(theirs, hub.clone(), Door::Amqp, stopper.listener()));
+        let served = tokio::spawn(amqp::serve(
+            theirs,
+            CertificateChain::default(),
+            hub.clone(),
+            Door::Amqp,
+            stopper.listener(),
+        ));
         Self {
             stream,
             received: BytesMut::new(),

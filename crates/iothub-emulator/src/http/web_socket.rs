@@ -12,7 +12,7 @@ use tracing::{Instrument, debug};
 use super::web_socket_bytes::WebSocketBytes;
 use crate::{
     amqp,
-    hub::{Door, Failure, Hub},
+    hub::{CertificateChain, Door, Failure, Hub},
     stop::Stop,
 };
 
@@ -26,7 +26,14 @@ pub(crate) fn is_asked_for<B>(request: &Request<B>) -> bool {
 }
 
 /// Agrees, and serves what comes over the WebSocket from now on.
-pub(crate) fn upgrade(hub: &Hub, stop: Stop, mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Failure> {
+///
+/// `certificates` is what the client presented.
+pub(crate) fn upgrade(
+    hub: &Hub,
+    certificates: CertificateChain,
+    stop: Stop,
+    mut request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Failure> {
     let bad = |text: &str| Failure::new(HubErrorCode::GenericBadRequest, text);
     if !has_word(request.headers(), CONNECTION.as_str(), "upgrade") {
         return Err(bad("a WebSocket needs Connection: Upgrade"));
@@ -46,7 +53,10 @@ pub(crate) fn upgrade(hub: &Hub, stop: Stop, mut request: Request<Incoming>) -> 
     let upgraded = hyper::upgrade::on(&mut request);
     let connection = async move {
         match upgraded.await {
-            Ok(stream) => amqp::serve(WebSocketBytes::new(stream).await, hub, Door::AmqpWebSocket, stop).await,
+            Ok(stream) => {
+                let stream = WebSocketBytes::new(stream).await;
+                amqp::serve(stream, certificates, hub, Door::AmqpWebSocket, stop).await;
+            }
             Err(error) => debug!(%error, "the upgrade to a WebSocket failed"),
         }
     };

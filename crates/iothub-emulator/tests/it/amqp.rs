@@ -9,7 +9,7 @@ use crate::client::{self, Client};
 
 const EXPIRY: u64 = 4_102_444_800;
 
-fn plain(user: &str, token: String) -> SaslProfile {
+pub(crate) fn plain(user: &str, token: String) -> SaslProfile {
     SaslProfile::Plain {
         username: user.to_owned(),
         password: token,
@@ -17,7 +17,7 @@ fn plain(user: &str, token: String) -> SaslProfile {
 }
 
 /// Opens a connection over TLS and says by SASL who it is.
-async fn connect(
+pub(crate) async fn connect(
     emulator: &Emulator,
     profile: SaslProfile,
 ) -> Result<fe2o3_amqp::connection::ConnectionHandle<()>, OpenError> {

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails panics, and so do its helpers")]
 
 mod amqp;
+mod amqp_devices;
 mod binary;
 mod blobs;
 mod bulk;

@@ -19,7 +19,7 @@ use serde_amqp::Value;
 use super::{TOKEN, device, hub};
 use crate::{
     amqp,
-    hub::{AmqpEvent, Door, Event, Hub, queue::LOCK},
+    hub::{AmqpEvent, CertificateChain, Door, Event, Hub, queue::LOCK},
     stop::Stopper,
 };
 
@@ -38,7 +38,13 @@ impl Client {
     pub(super) async fn connect_with(hub: &Hub, max_frame_size: u32) -> Self {
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
         let stopper = Stopper::new();
-        tokio::spawn(amqp::serve(theirs, hub.clone(), Door::Amqp, stopper.listener()));
+        tokio::spawn(amqp::serve(
+            theirs,
+            CertificateChain::default(),
+            hub.clone(),
+            Door::Amqp,
+            stopper.listener(),
+        ));
         let mut connection = Connection::builder()
             .container_id("client")
             .hostname("localhost")
