@@ -4,10 +4,8 @@
 //! [`ScriptedHttp`] or a [`ScriptedAmqp`] as their transport, say what it answers, and look at what it saw.
 
 pub mod contract;
-mod mock_amqp;
 mod scripted_amqp;
 mod scripted_http;
 
-pub use mock_amqp::{MockAmqpConnection, MockAmqpReceiver, MockAmqpSender, MockAmqpSettler, MockAmqpTransport};
 pub use scripted_amqp::{ScriptedAmqp, SendAnswer, TokenAnswer};
 pub use scripted_http::{HttpAnswer, ScriptedHttp, SeenRequest};
