@@ -26,19 +26,29 @@ impl Backoff {
 
     /// The wait before a link or connection is made anew: none before the first failure, next to none after it.
     ///
-    /// After nine failures in a row it is at least 20 seconds, so that a long outage sees at most three tries a minute.
+    /// As long as an outage may be a restart of the hub, for nearly a minute, it is five seconds at most, so that the
+    /// hub is found again at once when it is back; and then at least 20 seconds, so that a long outage sees at most
+    /// three tries a minute.
     pub(super) fn reconnect(&self) -> Duration {
         match self.failures {
             0 => Duration::ZERO,
             1 => FIRST_RECONNECT.mul_f64(chance()),
-            n => Schedule::Normal
-                .delay(n - 2, chance())
-                .max(if n > 9 { OUTAGE_FLOOR } else { Duration::ZERO }),
+            n @ 2..=6 => Schedule::Normal.delay(n - 2, chance()),
+            7..=LAST_OF_A_RESTART => RESTART_CEILING.mul_f64(0.85 + 0.15 * chance()),
+            n => Schedule::Normal.delay(n - 2, chance()).max(OUTAGE_FLOOR),
         }
+    }
+
+    /// The wait before something is asked for again that was refused for a reason that only the application can mend.
+    pub(super) fn refused(&self) -> Duration {
+        Schedule::Normal.delay(self.failures.saturating_sub(1), chance())
     }
 }
 
 const FIRST_RECONNECT: Duration = Duration::from_millis(100);
+const RESTART_CEILING: Duration = Duration::from_secs(5);
+/// Seventeen tries take 50 to 61 seconds.
+const LAST_OF_A_RESTART: u32 = 17;
 const OUTAGE_FLOOR: Duration = Duration::from_secs(20);
 
 #[cfg(test)]
@@ -60,6 +70,11 @@ mod tests {
                 connects.iter().filter(|at| minute.contains(*at)).count()
             };
             assert!(within(Duration::ZERO) <= 20, "{connects:?}");
+            let gaps = connects.windows(2).filter(|pair| pair[1] < Duration::from_secs(45));
+            assert!(gaps.clone().count() > 10, "{connects:?}");
+            for gap in gaps {
+                assert!(gap[1] - gap[0] <= Duration::from_secs(5), "{connects:?}");
+            }
             for minute in 1..9 {
                 assert!(within(Duration::from_secs(60 * minute)) <= 3, "{connects:?}");
             }

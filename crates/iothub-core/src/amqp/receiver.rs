@@ -210,7 +210,7 @@ impl HubReceiver {
     fn pause(&mut self, error: Error) -> Error {
         self.detach();
         self.errors.failed();
-        self.state = State::Pausing(sleep(self.errors.reconnect()));
+        self.state = State::Pausing(sleep(self.errors.refused()));
         error
     }
 

@@ -113,8 +113,35 @@ async fn in_an_outage_something_is_heard_every_minute_and_it_ends_with_it() -> R
     }
     let by = |at: Duration| connects.iter().filter(|(when, _)| *when <= at).map(|(_, n)| *n).max();
     assert!(by(Duration::from_secs(60)) <= Some(21), "{connects:?}");
+    // A hub that is back within that time is found again within five seconds.
+    for pair in connects.windows(2).filter(|pair| pair[1].0 < Duration::from_secs(45)) {
+        assert!(pair[1].0 - pair[0].0 <= Duration::from_secs(5), "{connects:?}");
+    }
     assert_eq!(hub.connects(), 42);
-    assert!(begin.elapsed() > Duration::from_secs(10 * 60), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() > Duration::from_secs(8 * 60), "{:?}", begin.elapsed());
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receiver_that_hears_nothing_for_a_day_hears_what_comes_then() -> Result<()> {
+    let hub = ScriptedAmqp::new();
+    let mut receiver = feedback(&connect(&hub));
+    for reconnect in 0..20 {
+        assert!(matches!(receiver.next().await, Some(Ok(ReceiverEvent::Connected))));
+        let silence = timeout(Duration::from_secs(72 * 60), receiver.next()).await;
+        assert!(silence.is_err(), "{silence:?}");
+        hub.deliver(FEEDBACK, message(reconnect));
+        let delivery = delivery(&mut receiver).await;
+        assert_eq!(delivery.message, message(reconnect));
+        delivery.settle(Settlement::Accepted).await?;
+        match reconnect % 2 {
+            0 => hub.end_links(FEEDBACK, &end_of(AmqpScope::Link)),
+            _ => hub.end_connections(&end_of(AmqpScope::Connection)),
+        }
+        let said = receiver.next().await;
+        assert!(matches!(said, Some(Ok(ReceiverEvent::Reconnecting { .. }))), "{said:?}");
+    }
+    assert_eq!(hub.settlements().len(), 20);
     Ok(())
 }
 
