@@ -1,4 +1,5 @@
 use super::*;
+use crate::testing::SendAnswer;
 
 /// What a fault comes to.
 #[derive(Debug, PartialEq)]
@@ -90,6 +91,66 @@ async fn a_sender_that_was_idle_sends_on_after_every_fault() -> Result<()> {
         assert_eq!(ids(&hub), ["1", "2"], "{condition:?}");
     }
     Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_under_way_at_a_fault_may_have_been_stored_and_the_next_is_sent() -> Result<()> {
+    for &(condition, scope, connects, _) in TABLE {
+        let hub = ScriptedAmqp::new();
+        let sender = c2d(&connect(&hub));
+        let receipts = under_way(&hub, &sender, SendOptions::default()).await?;
+        end(&hub, C2D, &fault(condition, scope));
+        for receipt in receipts {
+            let error = receipt.await.unwrap_err();
+            assert!(facts(&error).maybe_applied, "{condition:?}: {error}");
+        }
+        send(&sender, "next").await?;
+        assert_eq!(ids(&hub), ["0", "1", "2", "next"], "{condition:?}");
+        assert_eq!((hub.connects(), hub.attaches(C2D)), (connects, 2), "{condition:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_under_way_is_sent_again_for_whoever_asked_for_at_least_once() -> Result<()> {
+    for (condition, scope, connects, comes) in TABLE {
+        let hub = ScriptedAmqp::new();
+        let sender = c2d(&connect(&hub));
+        let options = SendOptions {
+            at_least_once: true,
+            ..SendOptions::default()
+        };
+        let receipts = under_way(&hub, &sender, options).await?;
+        end(&hub, C2D, &fault(*condition, *scope));
+        for settled in futures::future::join_all(receipts).await {
+            match comes {
+                Mended | MendedWithNewToken => assert_eq!(settled?.attempts, 2, "{condition:?}"),
+                Told => assert!(facts(&settled.unwrap_err()).maybe_applied, "{condition:?}"),
+            }
+        }
+        let mut sent = ids(&hub);
+        // Each waits for itself where the hub wants to be left alone, so that their order may be another.
+        let mut again = sent.split_off(3);
+        again.sort_unstable();
+        match comes {
+            Mended | MendedWithNewToken => {
+                assert_eq!(again, sent, "{condition:?}");
+                assert_eq!((hub.connects(), hub.attaches(C2D)), (*connects, 2), "{condition:?}");
+            }
+            Told => assert!(again.is_empty(), "{condition:?}"),
+        }
+    }
+    Ok(())
+}
+
+/// Three messages that the hub has and does not settle.
+async fn under_way(hub: &ScriptedAmqp, sender: &HubSender, options: SendOptions) -> Result<Vec<HubReceipt>> {
+    hub.answer_sends([SendAnswer::Hold, SendAnswer::Hold, SendAnswer::Hold]);
+    let mut receipts = Vec::new();
+    for id in 0..3 {
+        receipts.push(sender.send(message(id), options.clone()).await?);
+    }
+    Ok(receipts)
 }
 
 #[tokio::test(start_paused = true)]
