@@ -105,14 +105,9 @@ impl Stage {
 
     /// What talks to the devices of the hub.
     pub fn service(&self, carrier: Carrier) -> Result<ServiceClient> {
-        // A method may take longer than the transport's own limit, and the client has one for each call.
-        let http = self.http.clone().with_response_head_timeout(None);
         let options = ServiceClientOptions {
             amqp_transport: Some(Arc::new(self.amqp(carrier)?)),
-            client_options: ClientOptions {
-                transport: Some(http.into()),
-                ..Default::default()
-            },
+            client_options: self.client_options(),
             ..Default::default()
         };
         ServiceClient::new(self.host.clone(), self.credential.clone(), Some(options))

@@ -102,12 +102,10 @@ impl RegistryClient {
     }
 }
 
-/// The pipeline knows per call how long to wait for an answer, so the transport does not have to.
 #[cfg(feature = "hyper")]
 fn with_transport(mut options: ClientOptions) -> Result<ClientOptions> {
     if options.transport.is_none() {
-        let transport = iothub_transport_http::HyperTransport::shared()?.with_response_head_timeout(None);
-        options.transport = Some(transport.into());
+        options.transport = Some(iothub_transport_http::HyperTransport::shared()?.into());
     }
     Ok(options)
 }

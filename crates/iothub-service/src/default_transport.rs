@@ -40,11 +40,9 @@ pub(crate) fn amqp(_: AmqpCarrier, _: &CarrierInUse) -> Result<Arc<dyn AmqpTrans
     ))
 }
 
-/// The pipeline knows per call how long to wait for an answer, so the transport does not have to.
 #[cfg(feature = "hyper")]
 pub(crate) fn http() -> Result<Option<Transport>> {
-    let transport = iothub_transport_http::HyperTransport::shared()?.with_response_head_timeout(None);
-    Ok(Some(transport.into()))
+    Ok(Some(iothub_transport_http::HyperTransport::shared()?.into()))
 }
 
 #[cfg(not(feature = "hyper"))]

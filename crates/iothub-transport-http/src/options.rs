@@ -38,9 +38,9 @@ pub struct HyperOptions {
     pub connect_timeout: Duration,
     /// Limit for a TLS handshake; 10 s.
     pub tls_timeout: Duration,
-    /// Limit for one try from its start to the head of the response, a new connection included; 30 s. `None` leaves
-    /// the limit to the caller, which suits layers that keep a time for each try of their own and have calls that
-    /// may take long, such as a direct method: dropping the future ends the request.
+    /// Limit for one try from its start to the head of the response, a new connection included. `None`, the default,
+    /// leaves the limit to the caller. The clients of this SDK know call by call how long an answer may take, minutes
+    /// for a direct method, and end a request by dropping its future; another limit here would cut such a call short.
     ///
     /// [`with_response_head_timeout`](crate::HyperTransport::with_response_head_timeout) gives some requests another
     /// limit within the same pool.
@@ -98,7 +98,7 @@ impl Default for HyperOptions {
             plain_http_hosts: None,
             connect_timeout: Duration::from_secs(10),
             tls_timeout: Duration::from_secs(10),
-            response_head_timeout: Some(Duration::from_secs(30)),
+            response_head_timeout: None,
             body_stall_timeout: Duration::from_secs(10),
             max_head_bytes: 64 * 1024,
             max_body_bytes: 64 * 1024 * 1024,

@@ -160,9 +160,8 @@ fn http(emulator: &Emulator) -> Result<ClientOptions> {
         extra_roots: vec![emulator.root_certificate().to_owned().into()],
         ..HyperOptions::default()
     };
-    let transport = HyperTransport::new(options)?.with_response_head_timeout(None);
     Ok(ClientOptions {
-        transport: Some(transport.into()),
+        transport: Some(HyperTransport::new(options)?.into()),
         ..ClientOptions::default()
     })
 }
