@@ -1,7 +1,4 @@
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use futures::StreamExt;
 use iothub_core::{HubErrorCode, Result, models::FeedbackStatus};
@@ -9,9 +6,9 @@ use iothub_emulator::{Event, Outcome};
 use iothub_service::{
     Ack, CloudToDeviceMessage, Deliveries, FeedbackBatch, ReceiverState, SendAndConfirmOptions, ServiceClient,
 };
-use iothub_transport_amqp::{AmqpOptions, Carrier, Fe2o3Transport};
+use iothub_transport_amqp::Carrier;
 
-use crate::hub::{Hub, client, code, maybe_applied, soon};
+use crate::hub::{Hub, code, maybe_applied, soon};
 
 /// Reads and completes until there are this many records. What cannot be completed, because its link has just ended,
 /// comes again.
@@ -214,51 +211,6 @@ async fn a_receiver_survives_whatever_ends_its_link() -> Result<()> {
         };
         assert_eq!(id, format!("after {number}"), "{condition:?}");
     }
-    Ok(())
-}
-
-#[tokio::test]
-async fn under_faults_nothing_is_lost_and_the_receiver_says_what_it_does() -> Result<()> {
-    let mut hub = Hub::with_a_lamp().await;
-    // A connection that has died in silence is to be noticed within the time of a test.
-    let options = AmqpOptions {
-        extra_roots: vec![hub.emulator.root_certificate().to_owned().into()],
-        idle_timeout: Duration::from_secs(1),
-        ..AmqpOptions::default()
-    };
-    hub.service = client(&hub.emulator, "service", Fe2o3Transport::new(options)?);
-    let mut feedback = hub.service.feedback(None);
-    let watch = feedback.watch();
-    let reader = tokio::spawn(async move { read(&mut feedback, 20).await });
-    let faults: [fn(&Hub); 5] = [
-        |hub| hub.faults().detach_links("feedback", None),
-        |hub| hub.faults().end_sessions(None),
-        |hub| hub.faults().close_connections(Some("amqp:connection:forced")),
-        |hub| hub.faults().drop_connections(),
-        |hub| hub.faults().stop_responding(),
-    ];
-    let mut sent = BTreeSet::new();
-    for number in 0..20 {
-        let id = format!("m-{number}");
-        // The sender meets the faults too, and sends until it is sure.
-        while hub.send_traced(&id).await.is_err() {}
-        sent.insert(id);
-        hub.device().recv().await.complete()?;
-        hub.close_batch();
-        if number % 4 == 1 {
-            await_connected(watch.clone()).await;
-            faults[number / 4](&hub);
-        }
-    }
-    while let Some(sent_twice) = hub.device().try_recv() {
-        sent_twice.complete()?;
-    }
-    hub.close_batch();
-    // What went out over the connection that has died in silence is locked for a minute.
-    hub.emulator.clock().advance(Duration::from_secs(60));
-    let records = soon("all feedback", reader).await.expect("no panic")?;
-    assert_eq!(records.into_keys().collect::<BTreeSet<_>>(), sent);
-    assert!(watch.status().losses >= 5, "{:?}", watch.status());
     Ok(())
 }
 

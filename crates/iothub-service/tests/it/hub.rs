@@ -2,11 +2,11 @@ use std::{sync::Arc, time::Duration};
 
 use azure_core::http::{ClientOptions, Context, Method};
 use iothub_auth::{ConnectionString, Credential};
-use iothub_core::{CallFacts, Error, HubError, HubErrorCode, HubPipeline, Product, Result};
+use iothub_core::{CallFacts, Error, HubError, HubErrorCode, HubHost, HubPipeline, Product, Result};
 use iothub_emulator::{AmqpEvent, AmqpFaults, Device, Emulator, EmulatorOptions, Event};
 use iothub_service::{Ack, CloudToDeviceMessage, ServiceClient, ServiceClientOptions, Target};
 use iothub_transport_amqp::{AmqpOptions, Carrier, Fe2o3Transport};
-use iothub_transport_http::{HyperOptions, HyperTransport};
+use iothub_transport_http::{HyperOptions, HyperTransport, Proxy};
 
 /// A local hub with a lamp, and the client of a backend.
 pub(crate) struct Hub {
@@ -25,7 +25,11 @@ impl Hub {
         create(&emulator, "devices/lamp", r#"{"deviceId":"lamp"}"#)
             .await
             .unwrap();
-        let service = client(&emulator, "service", transport(&emulator, carrier));
+        let service = client(
+            &emulator,
+            credential(&emulator, "service"),
+            transport(&emulator, carrier),
+        );
         Self {
             emulator,
             service,
@@ -43,7 +47,8 @@ impl Hub {
     }
 
     pub(crate) fn service_of(&self, policy: &str) -> ServiceClient {
-        client(&self.emulator, policy, transport(&self.emulator, Carrier::Tls))
+        let credential = credential(&self.emulator, policy);
+        client(&self.emulator, credential, transport(&self.emulator, Carrier::Tls))
     }
 
     pub(crate) async fn create_module(&self, module: &str) -> Result<()> {
@@ -140,13 +145,23 @@ pub(crate) fn maybe_applied(error: &Error) -> bool {
         .maybe_applied
 }
 
-pub(crate) fn client(emulator: &Emulator, policy: &str, transport: Fe2o3Transport) -> ServiceClient {
+/// A client that trusts the authority of the emulator.
+pub(crate) fn client(emulator: &Emulator, credential: impl Into<Credential>, amqp: Fe2o3Transport) -> ServiceClient {
+    client_by(emulator.host().clone(), credential, amqp, http(emulator, Proxy::Direct))
+}
+
+pub(crate) fn client_by(
+    host: HubHost,
+    credential: impl Into<Credential>,
+    amqp: Fe2o3Transport,
+    http: HyperTransport,
+) -> ServiceClient {
     let options = ServiceClientOptions {
-        amqp_transport: Some(Arc::new(transport)),
-        client_options: http(emulator).unwrap(),
+        amqp_transport: Some(Arc::new(amqp)),
+        client_options: over(http),
         ..ServiceClientOptions::default()
     };
-    ServiceClient::new(emulator.host().clone(), credential(emulator, policy), Some(options)).unwrap()
+    ServiceClient::new(host, credential, Some(options)).unwrap()
 }
 
 /// What is awaited comes, or the test fails: a story has no other deadline.
@@ -155,15 +170,20 @@ pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     result.unwrap_or_else(|_| panic!("{what}: not within a minute"))
 }
 
-fn http(emulator: &Emulator) -> Result<ClientOptions> {
+pub(crate) fn http(emulator: &Emulator, proxy: Proxy) -> HyperTransport {
     let options = HyperOptions {
         extra_roots: vec![emulator.root_certificate().to_owned().into()],
+        proxy,
         ..HyperOptions::default()
     };
-    Ok(ClientOptions {
-        transport: Some(HyperTransport::new(options)?.into()),
+    HyperTransport::new(options).unwrap()
+}
+
+pub(crate) fn over(http: HyperTransport) -> ClientOptions {
+    ClientOptions {
+        transport: Some(http.into()),
         ..ClientOptions::default()
-    })
+    }
 }
 
 /// The registry is another crate's; here it is only needed to have somebody to talk to.
@@ -173,7 +193,12 @@ async fn create(emulator: &Emulator, path: &str, body: &str) -> Result<()> {
         version: "0",
     };
     let authorization = credential(emulator, "iothubowner").policy(emulator.host());
-    let hub = HubPipeline::new(product, emulator.host().clone(), authorization, http(emulator)?)?;
+    let hub = HubPipeline::new(
+        product,
+        emulator.host().clone(),
+        authorization,
+        over(http(emulator, Proxy::Direct)),
+    )?;
     let segments: Vec<&str> = path.split('/').collect();
     let request = hub
         .request(Method::Put, &segments)?

@@ -7,4 +7,7 @@ mod file_notifications;
 mod hub;
 mod messages;
 mod methods;
+mod network;
 mod refusals;
+mod traffic;
+mod under_load;
