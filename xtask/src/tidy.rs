@@ -35,6 +35,7 @@ const EDGES: &[(&str, &[&str])] = &[
         &["iothub-core", "iothub-auth", "iothub-transport-http"],
     ),
     ("iothub-emulator", &["iothub-core"]),
+    ("iothub-emulator-fuzz", &["iothub-emulator"]),
     (
         "iothub",
         &[

@@ -5,6 +5,9 @@ mod blob;
 mod device;
 mod emulator;
 mod entra;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod http;
 mod hub;
 mod listener;
