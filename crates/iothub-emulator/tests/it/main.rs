@@ -19,6 +19,7 @@ mod identities;
 mod keys;
 mod modules;
 mod queries;
+mod transcripts;
 mod transfers;
 mod twins;
 mod web_socket;
