@@ -24,6 +24,7 @@ use crate::{
     http::{self, Rooms},
     hub::{CertificateChain, Clock, Door, Faults, Hub, Journal, Target, policy},
     listener::{listen, port},
+    mqtt,
     stop::{Stop, Stopper},
     tls::CertificateAuthority,
     transfer::Dispatcher,
@@ -53,6 +54,7 @@ pub struct Emulator {
     entra: Entra,
     account: Account,
     host: HubHost,
+    mqtts_port: u16,
     root_certificate: String,
     data_dir: Option<PathBuf>,
     stopping: Stopper,
@@ -78,6 +80,7 @@ impl Emulator {
         };
         let https = listen(options.bind, options.https_port, "https_port").await?;
         let amqps = listen(options.bind, options.amqps_port, "amqps_port").await?;
+        let mqtts = listen(options.bind, options.mqtts_port, "mqtts_port").await?;
         let tokens = listen(options.bind, options.entra.port, "entra.port").await?;
         // It gives tokens to whoever is on this machine, so it is never for others.
         let loopback = if options.bind.is_loopback() {
@@ -140,11 +143,23 @@ impl Emulator {
                 amqp::serve(stream, certificates, inside.clone(), Door::Amqp, stop)
             },
         ));
+        let mqtts_port = port(&mqtts)?;
+        let inside = hub.clone();
+        doors.spawn(accept(
+            mqtts,
+            encrypted(&tls),
+            stopping.listener(),
+            move |stream, stop| {
+                let certificates = presented(&stream);
+                mqtt::serve(stream, certificates, inside.clone(), Door::Mqtt, stop)
+            },
+        ));
         Ok(Self {
             hub,
             entra,
             account,
             host,
+            mqtts_port,
             root_certificate: authority.certificate_pem().to_owned(),
             data_dir: options.data_dir,
             stopping,
@@ -152,9 +167,14 @@ impl Emulator {
         })
     }
 
-    /// Where clients find the hub: its name and both ports.
+    /// Where clients of services find the hub: its name and both ports.
     pub fn host(&self) -> &HubHost {
         &self.host
+    }
+
+    /// Where devices find the hub that speak MQTT over TLS.
+    pub fn mqtts_port(&self) -> u16 {
+        self.mqtts_port
     }
 
     /// The certificate of the authority that signed every certificate of this emulator, in PEM.

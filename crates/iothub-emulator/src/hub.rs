@@ -43,6 +43,7 @@ pub(crate) mod sas;
 pub(crate) mod service_bound;
 pub(crate) mod sessions;
 mod statistics;
+pub(crate) mod stored_sessions;
 pub(crate) mod target;
 pub(crate) mod telemetry;
 pub(crate) mod timestamp;
@@ -80,7 +81,7 @@ pub(crate) use self::{
     lock_queue::Locked,
     outcome::Outcome,
     policy::SharedAccessPolicy,
-    sessions::Session,
+    sessions::{Session, SessionEnd},
     target::Target,
 };
 use self::{
@@ -173,6 +174,15 @@ impl Hub {
         self.0.names.first().map_or("", String::as_str)
     }
 
+    /// Whether this is one of the hub's names, with a port or without.
+    pub(crate) fn goes_by(&self, host: &str) -> bool {
+        let name = match host.rsplit_once(':') {
+            Some((name, port)) if port.parse::<u16>().is_ok() => name,
+            _ => host,
+        };
+        self.0.names.iter().any(|known| known.eq_ignore_ascii_case(name))
+    }
+
     pub(crate) fn policies(&self) -> &[SharedAccessPolicy] {
         &self.0.policies
     }
@@ -227,10 +237,6 @@ impl Hub {
             Err(failure) => Event::refused(failure),
         });
         verdict
-    }
-
-    fn names(&self) -> &[String] {
-        &self.0.names
     }
 
     fn registry(&self) -> RwLockReadGuard<'_, Registry> {

@@ -37,6 +37,8 @@ pub struct EmulatorOptions {
     pub https_port: u16,
     /// The port of AMQP over TLS; 0, the default, takes a free one. Most of Microsoft's clients know 5671 only.
     pub amqps_port: u16,
+    /// The port of MQTT over TLS; 0, the default, takes a free one. Most of Microsoft's clients know 8883 only.
+    pub mqtts_port: u16,
     /// Certificates, in PEM, of the authorities whose certificates devices may have. Without one, only devices with
     /// thumbprints can come with a certificate.
     ///
@@ -57,6 +59,7 @@ impl Default for EmulatorOptions {
             allow_remote: false,
             https_port: 0,
             amqps_port: 0,
+            mqtts_port: 0,
             device_authorities: Vec::new(),
             entra: EntraOptions::default(),
             data_dir: None,

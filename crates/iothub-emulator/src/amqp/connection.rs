@@ -1,12 +1,11 @@
 use std::{
     collections::HashMap,
     future::{Future, pending},
-    io,
     pin::Pin,
     sync::Arc,
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::StreamExt;
 use time::OffsetDateTime;
 use tokio::{
@@ -27,6 +26,7 @@ use super::{
 };
 use crate::{
     hub::{AmqpEvent, Break, CertificateChain, Door, Hub},
+    outgoing::write_some,
     stop::Stop,
 };
 
@@ -391,17 +391,6 @@ fn hand_over(
 
 fn framing(text: &str) -> Violation {
     Violation::Connection(AmqpError::new(condition::FRAMING_ERROR, text))
-}
-
-/// Writes what the socket takes now; when there is nothing to write, sees it off and returns 0. Cancel safe.
-async fn write_some<W: AsyncWrite + Unpin>(writer: &mut W, out: &mut BytesMut) -> io::Result<usize> {
-    if out.is_empty() {
-        return writer.flush().await.map(|()| 0);
-    }
-    match writer.write_buf(out).await? {
-        0 => Err(io::ErrorKind::WriteZero.into()),
-        written => Ok(written),
-    }
 }
 
 /// Returns when the peer has to hear from us again.

@@ -21,7 +21,7 @@ impl Arguments {
             log: LevelFilter::INFO,
         };
         let options = &mut arguments.options;
-        let (mut https_port, mut amqps_port) = (None, None);
+        let (mut https_port, mut amqps_port, mut mqtts_port) = (None, None, None);
         let mut free_ports = false;
         while let Some(argument) = parser.next()? {
             match argument {
@@ -30,6 +30,7 @@ impl Arguments {
                 Arg::Long("allow-remote") => options.allow_remote = true,
                 Arg::Long("https-port") => https_port = Some(parser.value()?.parse()?),
                 Arg::Long("amqps-port") => amqps_port = Some(parser.value()?.parse()?),
+                Arg::Long("mqtts-port") => mqtts_port = Some(parser.value()?.parse()?),
                 Arg::Long("device-authority") => {
                     let file = PathBuf::from(parser.value()?);
                     let pem = fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
@@ -48,6 +49,7 @@ impl Arguments {
         let usual = |port| if free_ports { 0 } else { port };
         options.https_port = https_port.unwrap_or(usual(HTTPS));
         options.amqps_port = amqps_port.unwrap_or(usual(AMQPS));
+        options.mqtts_port = mqtts_port.unwrap_or(usual(MQTTS));
         Ok(Some(arguments))
     }
 }
@@ -55,6 +57,7 @@ impl Arguments {
 /// The ports of a hub. Most of Microsoft's clients know no others.
 const HTTPS: u16 = 443;
 const AMQPS: u16 = 5671;
+const MQTTS: u16 = 8883;
 
 pub(crate) const USAGE: &str = "\
 A local Azure IoT hub. When it is ready it prints one line of JSON with its
@@ -68,6 +71,7 @@ Options:
   --allow-remote     lets ADDRESS be one that other machines reach
   --https-port PORT  HTTPS and WebSockets; 0 takes any free port [443]
   --amqps-port PORT  AMQP over TLS; 0 takes any free port [5671]
+  --mqtts-port PORT  MQTT over TLS; 0 takes any free port [8883]
   --free-ports       takes any free port for those that are not named
   --device-authority FILE
                      certificates in PEM of an authority that devices may have

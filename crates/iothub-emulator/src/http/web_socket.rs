@@ -13,6 +13,7 @@ use super::web_socket_bytes::WebSocketBytes;
 use crate::{
     amqp,
     hub::{CertificateChain, Door, Failure, Hub},
+    mqtt,
     stop::Stop,
 };
 
@@ -41,9 +42,11 @@ pub(crate) fn upgrade(
     if !has_word(request.headers(), "sec-websocket-version", "13") {
         return Err(bad("a WebSocket has version 13 here"));
     }
-    if !has_word(request.headers(), SEC_WEBSOCKET_PROTOCOL.as_str(), AMQP) {
-        return Err(bad("the subprotocol of a WebSocket is AMQPWSB10 here"));
-    }
+    let is_asked_for = |protocol: &&str| has_word(request.headers(), SEC_WEBSOCKET_PROTOCOL.as_str(), protocol);
+    let protocol = [AMQP, MQTT]
+        .into_iter()
+        .find(is_asked_for)
+        .ok_or_else(|| bad("the subprotocol of a WebSocket is AMQPWSB10 or mqtt here"))?;
     let key = request.headers().get(SEC_WEBSOCKET_KEY);
     let key = key.ok_or_else(|| bad("a WebSocket needs a Sec-WebSocket-Key"))?;
     let accept = HeaderValue::from_str(&derive_accept_key(key.as_bytes()))
@@ -52,12 +55,16 @@ pub(crate) fn upgrade(
     let hub = hub.clone();
     let upgraded = hyper::upgrade::on(&mut request);
     let connection = async move {
-        match upgraded.await {
-            Ok(stream) => {
-                let stream = WebSocketBytes::new(stream).await;
-                amqp::serve(stream, certificates, hub, Door::AmqpWebSocket, stop).await;
+        let stream = match upgraded.await {
+            Ok(stream) => WebSocketBytes::new(stream).await,
+            Err(error) => {
+                debug!(%error, "the upgrade to a WebSocket failed");
+                return;
             }
-            Err(error) => debug!(%error, "the upgrade to a WebSocket failed"),
+        };
+        match protocol {
+            MQTT => mqtt::serve(stream, certificates, hub, Door::MqttWebSocket, stop).await,
+            _ => amqp::serve(stream, certificates, hub, Door::AmqpWebSocket, stop).await,
         }
     };
     tokio::spawn(connection.in_current_span());
@@ -68,7 +75,7 @@ pub(crate) fn upgrade(
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
-    headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(AMQP));
+    headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
     Ok(response)
 }
 
@@ -80,3 +87,4 @@ fn has_word(headers: &HeaderMap, name: &str, word: &str) -> bool {
 
 const PATHS: [&str; 2] = ["/$iothub/websocket", "/$servicebus/websocket"];
 const AMQP: &str = "AMQPWSB10";
+const MQTT: &str = "mqtt";

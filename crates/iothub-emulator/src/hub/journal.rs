@@ -194,6 +194,10 @@ pub enum Door {
     Amqp,
     /// AMQP over WebSocket.
     AmqpWebSocket,
+    /// MQTT over TLS.
+    Mqtt,
+    /// MQTT over WebSocket.
+    MqttWebSocket,
     /// No door: a device in this process.
     InProcess,
     /// The token endpoint.

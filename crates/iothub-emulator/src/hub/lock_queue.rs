@@ -101,6 +101,13 @@ impl<T: Clone> LockQueue<T> {
         Some(settled)
     }
 
+    /// Ends the lock that `token` holds as if it ran out. Says whether there is one.
+    pub(crate) fn release(&mut self, token: Uuid) -> bool {
+        let held = |entry: &&mut Entry<T>| matches!(entry.lock, Some((held, _)) if held == token);
+        let held = self.entries.iter_mut().find(held);
+        held.map(|entry| entry.lock = None).is_some()
+    }
+
     /// Removes what is too old, unless somebody holds it.
     pub(crate) fn expire(&mut self, now: OffsetDateTime) -> Vec<Settled<T>> {
         self.watched = self.watched.filter(|watched| *watched > now);

@@ -104,6 +104,20 @@ impl Hub {
         Ok(())
     }
 
+    /// Lets messages wait again that a device held when its connection ended, as if the locks had run out.
+    pub(crate) fn release_messages(&self, target: &Target, tokens: impl IntoIterator<Item = Uuid>) {
+        let released = {
+            let mut registry = self.registry_mut();
+            let Ok(queue) = registry.queue(target) else {
+                return;
+            };
+            tokens.into_iter().filter(|token| queue.release(*token)).count()
+        };
+        if released > 0 {
+            self.tell_of_messages(target);
+        }
+    }
+
     /// Removes everything that waits for a device, and says how much it was.
     pub(crate) fn purge_messages(&self, target: &Target) -> Result<usize, Failure> {
         self.expire_messages(target);

@@ -8,6 +8,7 @@ use super::{
     authentication::{Authentication, Key},
     configurations::Assignment,
     queue::Queue,
+    stored_sessions::StoredSession,
     twin::Twin,
 };
 
@@ -54,6 +55,7 @@ pub(crate) struct Identity {
     /// The configurations that are for this twin, the strongest first.
     pub(crate) assignments: Box<[Assignment]>,
     pub(crate) queue: Option<Box<Queue>>,
+    pub(crate) stored_session: Option<StoredSession>,
 }
 
 /// Whether a device may connect, since when, and why.
@@ -174,6 +176,7 @@ impl Identity {
             twin: Twin::default(),
             assignments: Box::default(),
             queue: None,
+            stored_session: None,
         }
     }
 

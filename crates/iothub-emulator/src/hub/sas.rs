@@ -91,12 +91,8 @@ impl<'a> SasToken<'a> {
     fn path(&self, hub: &Hub) -> Result<String, Failure> {
         let resource = percent_decode(self.resource).ok_or_else(|| Failure::unauthorized("sr is not UTF-8"))?;
         let (host, path) = resource.split_once('/').unwrap_or((&resource, ""));
-        let name = match host.rsplit_once(':') {
-            Some((name, port)) if port.parse::<u16>().is_ok() => name,
-            _ => host,
-        };
-        if !hub.names().iter().any(|known| known.eq_ignore_ascii_case(name)) {
-            let message = format!("sr names the host {name:?}, and this is {}", hub.name());
+        if !hub.goes_by(host) {
+            let message = format!("sr names the host {host:?}, and this is {}", hub.name());
             return Err(Failure::unauthorized(message));
         }
         Ok(path.trim_end_matches('/').to_owned())

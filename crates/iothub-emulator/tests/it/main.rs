@@ -18,6 +18,7 @@ mod feedback;
 mod identities;
 mod keys;
 mod modules;
+mod mqtt;
 mod queries;
 mod transcripts;
 mod transfers;

@@ -1,0 +1,114 @@
+//! What the hub remembers of a device that is gone, if the device asked for that: what it had subscribed to, and which
+//! messages it had not confirmed.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{Failure, Session};
+
+/// What a device has subscribed to. Connections that follow each other share it, and it goes with the identity.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct StoredSession(Arc<Mutex<Subscriptions>>);
+
+#[derive(Debug, Default)]
+pub(crate) struct Subscriptions {
+    pub(crate) messages: Option<Confirmation>,
+    pub(crate) methods: bool,
+    pub(crate) twin_answers: bool,
+    pub(crate) desired: bool,
+    /// Messages that were sent and not confirmed, the oldest first: the number each went by, and its place in the queue.
+    unconfirmed: Vec<(u16, u64)>,
+    last_number: u16,
+}
+
+/// Whether the device says that it has a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Confirmation {
+    Never,
+    Always,
+}
+
+impl Session {
+    /// What the device has subscribed to before, and whether the hub remembered anything. With `forget`, it remembers
+    /// nothing, neither now nor after this session.
+    pub(crate) fn stored(&self, forget: bool) -> Result<(StoredSession, bool), Failure> {
+        self.active()?;
+        let mut registry = self.hub().registry_mut();
+        let stored = &mut registry.identity_mut(self.target())?.stored_session;
+        let known = stored.take();
+        if forget {
+            return Ok((StoredSession::default(), false));
+        }
+        let was_known = known.is_some();
+        let session = stored.insert(known.unwrap_or_default());
+        Ok((session.clone(), was_known))
+    }
+}
+
+impl StoredSession {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Subscriptions> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Subscriptions {
+    /// The number by which a message goes, and whether it went by it before.
+    pub(crate) fn number(&mut self, sequence: u64) -> (u16, bool) {
+        if let Some((number, _)) = self.unconfirmed.iter().find(|(_, known)| *known == sequence) {
+            return (*number, true);
+        }
+        if self.unconfirmed.len() == MOST_UNCONFIRMED {
+            // No queue is that long, so that most of these have come to an end in another way.
+            self.unconfirmed.remove(0);
+        }
+        loop {
+            self.last_number = self.last_number.checked_add(1).unwrap_or(1);
+            let number = self.last_number;
+            if self.unconfirmed.iter().all(|(taken, _)| *taken != number) {
+                self.unconfirmed.push((number, sequence));
+                return (number, false);
+            }
+        }
+    }
+
+    /// Forgets a message that is confirmed, and says which it was.
+    pub(crate) fn confirm(&mut self, number: u16) -> Option<u64> {
+        let at = self.unconfirmed.iter().position(|(known, _)| *known == number)?;
+        Some(self.unconfirmed.remove(at).1)
+    }
+}
+
+/// More than wait for a device at any time.
+const MOST_UNCONFIRMED: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_keeps_its_number_until_it_is_confirmed() {
+        let mut subscriptions = Subscriptions::default();
+        assert_eq!(subscriptions.number(7), (1, false));
+        assert_eq!(subscriptions.number(8), (2, false));
+        assert_eq!(subscriptions.number(7), (1, true));
+        assert_eq!(subscriptions.confirm(1), Some(7));
+        assert_eq!(subscriptions.confirm(1), None);
+        assert_eq!(subscriptions.number(7), (3, false));
+    }
+
+    #[test]
+    fn numbers_go_round_and_the_oldest_are_forgotten() {
+        let mut subscriptions = Subscriptions::default();
+        assert_eq!(subscriptions.number(0), (1, false));
+        for sequence in 1..70_000 {
+            let (number, _) = subscriptions.number(sequence);
+            assert_ne!(number, 0);
+            assert_eq!(subscriptions.confirm(number), Some(sequence));
+        }
+        assert_eq!(subscriptions.number(0), (1, true));
+        for sequence in 70_000..70_100 {
+            subscriptions.number(sequence);
+        }
+        assert_eq!(subscriptions.unconfirmed.len(), MOST_UNCONFIRMED);
+        assert_eq!(subscriptions.confirm(1), None);
+    }
+}
