@@ -91,7 +91,9 @@ impl Emulator {
         let identities = listen(loopback, options.entra.identity_port, "entra.identity_port").await?;
         let host: HubHost = format!("{}:{}", options.host, port(&https)?).parse()?;
         let host = host.with_amqps_port(port(&amqps)?);
-        let hub = Hub::new(names(host.name()), policy::load_or_generate(data_dir)?);
+        let policies = policy::open(data_dir, &options.hub.policies)?;
+        let hub = Hub::with_options(names(host.name()), policies, options.hub);
+        hub.provision()?;
         let doors = (port(&tokens)?, SocketAddr::new(loopback, port(&identities)?));
         let entra = Entra::open(options.entra, &hub, doors, options.data_dir.clone()).await?;
         hub.verify_bearer_with(Box::new(entra.clone()));

@@ -28,7 +28,11 @@ use std::{
 use azure_core::error::{ErrorKind, ResultExt};
 use iothub_core::Result;
 
-pub use self::{application::Application, options::EntraOptions, role::Role};
+pub use self::{
+    application::Application,
+    options::{ApplicationOptions, EntraOptions},
+    role::Role,
+};
 use self::{
     certificate::KeyedCertificate,
     directory::{ClientFiles, Directory},
@@ -86,13 +90,14 @@ impl Entra {
         let key = data_dir
             .map(|directory| RsaKey::in_file(&directory.join("entra.key")))
             .transpose()?;
+        let directory = Directory::open(data_dir, &options.applications)?;
         let entra = Self(Arc::new(Inner {
             options,
             host: hub.name().to_owned(),
             port,
             identities,
             identity_header: Key::generated()?.to_base64(),
-            directory: Directory::load_or_generate(data_dir)?,
+            directory,
             key: key.map(LazyKey::from).unwrap_or_default(),
             files: data_dir.map(ClientFiles::in_directory),
             clock: hub.clock().clone(),
@@ -125,6 +130,12 @@ impl Entra {
     /// The system has no random numbers.
     pub fn register(&self, name: &str) -> Result<Application> {
         self.directory().register(name)
+    }
+
+    /// The app of this name, in any case: one of [`EntraOptions::applications`], or one that was
+    /// [registered](Self::register).
+    pub fn application_named(&self, name: &str) -> Option<Application> {
+        self.directory().by_name(name)
     }
 
     /// The identity that this machine has by itself.

@@ -32,9 +32,11 @@ pub(crate) mod method_call;
 pub(crate) mod methods;
 mod model_id;
 mod modules;
+pub(crate) mod options;
 pub(crate) mod outcome;
 pub(crate) mod policy;
 mod property_tree;
+pub(crate) mod provisioned;
 pub(crate) mod queries;
 pub(crate) mod query;
 pub(crate) mod queue;
@@ -42,10 +44,12 @@ mod registry;
 pub(crate) mod sas;
 pub(crate) mod service_bound;
 pub(crate) mod sessions;
+pub(crate) mod sku;
 mod statistics;
 pub(crate) mod stored_sessions;
 pub(crate) mod target;
 pub(crate) mod telemetry;
+mod throttle;
 pub(crate) mod timestamp;
 pub(crate) mod transfer_request;
 pub(crate) mod transfers;
@@ -79,6 +83,7 @@ pub(crate) use self::{
     grant::{DataAction, Grant, Principal, Rights},
     journal::{Door, Event, Journal},
     lock_queue::Locked,
+    options::HubOptions,
     outcome::Outcome,
     policy::SharedAccessPolicy,
     sessions::{Session, SessionEnd},
@@ -94,6 +99,7 @@ use self::{
     sas::SasToken,
     sessions::Sessions,
     telemetry::Telemetry,
+    throttle::Throttle,
     transfers::Transfers,
     uploads::{FileStore, Uploads},
 };
@@ -106,6 +112,8 @@ struct Inner {
     /// The names a token may be signed for, in lower case; the first is the hub's own.
     names: Vec<String>,
     policies: Vec<SharedAccessPolicy>,
+    options: HubOptions,
+    throttle: Option<Throttle>,
     clock: Clock,
     journal: Journal,
     faults: Faults,
@@ -133,11 +141,18 @@ pub(crate) trait VerifyBearer: Send + Sync {
 }
 
 impl Hub {
+    /// A hub with the defaults.
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn new(names: Vec<String>, policies: Vec<SharedAccessPolicy>) -> Self {
+        Self::with_options(names, policies, HubOptions::default())
+    }
+
+    pub(crate) fn with_options(names: Vec<String>, policies: Vec<SharedAccessPolicy>, options: HubOptions) -> Self {
         let clock = Clock::default();
         Self(Arc::new(Inner {
             names,
             policies,
+            throttle: options.throttling.then(|| Throttle::new(options.sku, options.units)),
             journal: Journal::new(clock.clone()),
             clock,
             faults: Faults::default(),
@@ -148,12 +163,13 @@ impl Hub {
             transfers: Transfers::default(),
             arrivals: Mutex::default(),
             deadlines: Deadlines::default(),
-            feedback: Feedback::new(),
-            uploads: Uploads::new(),
+            feedback: Feedback::new(&options.feedback),
+            uploads: Uploads::new(&options.file_notifications),
             files: OnceLock::new(),
             telemetry: Telemetry::default(),
             sessions: Sessions::default(),
             pending_methods: PendingMethods::default(),
+            options,
         }))
     }
 
@@ -185,6 +201,14 @@ impl Hub {
 
     pub(crate) fn policies(&self) -> &[SharedAccessPolicy] {
         &self.0.policies
+    }
+
+    fn options(&self) -> &HubOptions {
+        &self.0.options
+    }
+
+    fn throttle(&self) -> Option<&Throttle> {
+        self.0.throttle.as_ref()
     }
 
     pub(crate) fn clock(&self) -> &Clock {

@@ -21,7 +21,7 @@ mod transfer;
 pub use blob::BlobContainer;
 pub use device::{Device, Methods, ReceivedMessage, ReceivedMethod};
 pub use emulator::Emulator;
-pub use entra::{Application, Entra, EntraOptions, Role};
+pub use entra::{Application, ApplicationOptions, Entra, EntraOptions, Role};
 pub use hub::{
     amqp_event::AmqpEvent,
     amqp_faults::AmqpFaults,
@@ -32,8 +32,12 @@ pub use hub::{
     faults::Faults,
     grant::Principal,
     journal::{Door, Entry, Event, Journal, Operation},
+    options::{CloudToDeviceOptions, HubOptions, ServiceQueueOptions},
     outcome::Outcome,
+    policy::{Permission, PolicyOptions},
+    provisioned::DeviceOptions,
     sessions::SessionEnd,
+    sku::Sku,
     target::Target,
     telemetry::TelemetryEvent,
 };

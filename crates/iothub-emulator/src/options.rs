@@ -5,8 +5,9 @@ use std::{
 
 use azure_core::error::ErrorKind;
 use iothub_core::{Error, HubHost, Result};
+use serde::Deserialize;
 
-use crate::EntraOptions;
+use crate::{EntraOptions, HubOptions};
 
 /// Options for [`Emulator::start`](crate::Emulator::start).
 ///
@@ -21,7 +22,8 @@ use crate::EntraOptions;
 /// };
 /// assert_eq!(options.https_port, 0);
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct EmulatorOptions {
     /// The name that the hub goes by: in certificates, connection strings and signatures. Without it, `localhost`.
     ///
@@ -45,6 +47,11 @@ pub struct EmulatorOptions {
     /// A device that the registry has as `certificateAuthority` shows a chain to one of them; the common name in its own
     /// certificate is its id, or `device/module`.
     pub device_authorities: Vec<String>,
+    /// The port of the [management API](crate#management), on loopback whatever `bind` says; 0 takes a free one. Without
+    /// it, there is none.
+    pub management_port: Option<u16>,
+    /// What the hub is like.
+    pub hub: HubOptions,
     /// The tenant and its token endpoint.
     pub entra: EntraOptions,
     /// Where root certificate and keys live on for the next start. Without it they are new each time.
@@ -61,6 +68,8 @@ impl Default for EmulatorOptions {
             amqps_port: 0,
             mqtts_port: 0,
             device_authorities: Vec::new(),
+            management_port: None,
+            hub: HubOptions::default(),
             entra: EntraOptions::default(),
             data_dir: None,
         }
@@ -68,6 +77,39 @@ impl Default for EmulatorOptions {
 }
 
 impl EmulatorOptions {
+    /// Reads options from a text in TOML: a key for each field that is not to have its default, a table for each struct.
+    ///
+    /// # Errors
+    ///
+    /// The text is not TOML, a key is unknown, or a value has the wrong type. The error names key and line.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use iothub_emulator::EmulatorOptions;
+    ///
+    /// let options = EmulatorOptions::from_toml(
+    ///     r#"
+    ///     host = "my-hub.localhost"
+    ///
+    ///     [hub.cloud_to_device]
+    ///     default_ttl = "90s"
+    ///
+    ///     [[hub.devices]]
+    ///     id = "lamp"
+    ///     "#,
+    /// )?;
+    /// assert_eq!(options.hub.cloud_to_device.default_ttl, Duration::from_secs(90));
+    ///
+    /// let mistake = EmulatorOptions::from_toml("host = \"hub\"\nhttp_port = 1").unwrap_err().to_string();
+    /// assert!(mistake.contains("line 2") && mistake.contains("http_port"), "{mistake}");
+    /// # Ok::<(), iothub_core::Error>(())
+    /// ```
+    pub fn from_toml(text: &str) -> Result<Self> {
+        toml::from_str(text).map_err(|error| argument(mistake(text, &error)))
+    }
+
     /// Refuses what could not work, before anything is opened.
     pub(crate) fn check(&self) -> Result<()> {
         let host: HubHost = self.host.parse()?;
@@ -78,6 +120,7 @@ impl EmulatorOptions {
             )));
         }
         self.entra.check()?;
+        self.hub.check()?;
         if !self.bind.is_loopback() && !self.allow_remote {
             return Err(argument(format!(
                 "{} would let other machines reach {host}: listen on 127.0.0.1, or allow it with allow_remote",
@@ -86,6 +129,15 @@ impl EmulatorOptions {
         }
         Ok(())
     }
+}
+
+/// What is wrong where. The display of the error would show the whole line, and with it perhaps a key.
+fn mistake(text: &str, error: &toml::de::Error) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let number = before.matches('\n').count();
+    let line = text.lines().nth(number).unwrap_or_default();
+    let key = line.split('=').next().unwrap_or_default().trim();
+    format!("line {}, {key}: {}", number + 1, error.message().trim_end())
 }
 
 fn argument(message: String) -> Error {

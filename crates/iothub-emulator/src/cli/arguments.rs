@@ -1,7 +1,8 @@
-use std::{fs, path::PathBuf};
+use std::{error::Error, fs, path::PathBuf};
 
 use iothub_emulator::EmulatorOptions;
 use lexopt::{Arg, Parser, ValueExt};
+use serde::Deserialize;
 use tracing::level_filters::LevelFilter;
 
 /// What somebody asked for when starting the binary.
@@ -14,17 +15,20 @@ pub(crate) struct Arguments {
 
 impl Arguments {
     /// `None` if only help was asked for.
-    pub(crate) fn parse(mut parser: Parser) -> Result<Option<Self>, lexopt::Error> {
+    pub(crate) fn parse(mut parser: Parser) -> Result<Option<Self>, Box<dyn Error>> {
+        let (options, named) = Self::configured(parser.clone())?;
         let mut arguments = Self {
-            options: EmulatorOptions::default(),
+            options,
             device: None,
             log: LevelFilter::INFO,
         };
         let options = &mut arguments.options;
-        let (mut https_port, mut amqps_port, mut mqtts_port) = (None, None, None);
+        let (mut https_port, mut amqps_port, mut mqtts_port) = (named.https_port, named.amqps_port, named.mqtts_port);
         let mut free_ports = false;
         while let Some(argument) = parser.next()? {
             match argument {
+                // Read before.
+                Arg::Long("config") => drop(parser.value()?),
                 Arg::Long("host") => options.host = parser.value()?.string()?,
                 Arg::Long("bind") => options.bind = parser.value()?.parse()?,
                 Arg::Long("allow-remote") => options.allow_remote = true,
@@ -43,7 +47,7 @@ impl Arguments {
                 Arg::Long("device") => arguments.device = Some(parser.value()?.string()?),
                 Arg::Long("log") => arguments.log = parser.value()?.parse()?,
                 Arg::Long("help") | Arg::Short('h') => return Ok(None),
-                other => return Err(other.unexpected()),
+                other => return Err(other.unexpected().into()),
             }
         }
         let usual = |port| if free_ports { 0 } else { port };
@@ -52,6 +56,33 @@ impl Arguments {
         options.mqtts_port = mqtts_port.unwrap_or(usual(MQTTS));
         Ok(Some(arguments))
     }
+
+    /// What the file says that `--config` names, and which ports of a hub it names.
+    fn configured(mut parser: Parser) -> Result<(EmulatorOptions, NamedPorts), Box<dyn Error>> {
+        let mut file = None;
+        while let Some(argument) = parser.next()? {
+            match argument {
+                Arg::Long("config") => file = Some(PathBuf::from(parser.value()?)),
+                _ => drop(parser.optional_value()),
+            }
+        }
+        let Some(file) = file else {
+            return Ok((EmulatorOptions::default(), NamedPorts::default()));
+        };
+        let within = |error: &dyn Error| format!("{}: {error}", file.display());
+        let text = fs::read_to_string(&file).map_err(|error| within(&error))?;
+        let options = EmulatorOptions::from_toml(&text).map_err(|error| within(&error))?;
+        // The text is right by now, so that this cannot fail.
+        Ok((options, toml::from_str(&text).unwrap_or_default()))
+    }
+}
+
+/// The ports that have another default here than in the library.
+#[derive(Default, Deserialize)]
+struct NamedPorts {
+    https_port: Option<u16>,
+    amqps_port: Option<u16>,
+    mqtts_port: Option<u16>,
 }
 
 /// The ports of a hub. Most of Microsoft's clients know no others.
@@ -66,6 +97,7 @@ connection string; it runs until it is interrupted.
 Usage: iothub-emulator [OPTIONS]
 
 Options:
+  --config FILE      options in TOML, which the ones below override
   --host NAME        what the hub is called, and clients resolve [localhost]
   --bind ADDRESS     where it listens [127.0.0.1]
   --allow-remote     lets ADDRESS be one that other machines reach

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::{
     certificate::{AppCertificate, KeyedCertificate},
     jwt::Jwt,
+    options::ApplicationOptions,
     role::Role,
 };
 use crate::hub::{Failure, Rights, authentication::Key};
@@ -53,6 +54,16 @@ impl Registration {
             client_secret: secret()?,
             certificate_password: secret()?,
         })
+    }
+
+    /// Takes over what is given.
+    pub(crate) fn apply(&mut self, options: &ApplicationOptions) {
+        if let Some(id) = &options.client_id {
+            self.client_id.clone_from(id);
+        }
+        if let Some(secret) = &options.client_secret {
+            self.client_secret = secret.secret().to_owned();
+        }
     }
 }
 
@@ -132,7 +143,8 @@ impl Application {
         format!("system:serviceaccount:default:{}", self.name())
     }
 
-    pub(crate) fn has_role(&self, role: Role) -> bool {
+    /// Whether it has this role now.
+    pub fn has_role(&self, role: Role) -> bool {
         let roles = self.0.roles.read().unwrap_or_else(PoisonError::into_inner);
         roles.contains(&role)
     }

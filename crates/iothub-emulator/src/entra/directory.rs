@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::{
     application::{Application, Registration},
+    options::ApplicationOptions,
     role::Role,
 };
 use crate::tls::{self, Secrecy};
@@ -32,30 +33,27 @@ struct Stored {
 }
 
 impl Directory {
-    /// The tenant that lives in a data directory; a new one moves in if there is none.
-    pub(crate) fn load_or_generate(data_dir: Option<&Path>) -> Result<Self> {
-        let Some(file) = data_dir.map(|directory| directory.join("entra.json")) else {
-            return Ok(Self::new(Stored::new()?));
-        };
-        let stored = match fs::read(&file) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let new = Stored::new()?;
-                let text =
-                    serde_json::to_string_pretty(&new).with_context(ErrorKind::DataConversion, "writing JSON")?;
-                tls::write(&file, &text, Secrecy::Secret)?;
-                new
+    /// The tenant that lives in a data directory, with these apps; a new one moves in if there is none.
+    pub(crate) fn open(data_dir: Option<&Path>, applications: &[ApplicationOptions]) -> Result<Self> {
+        let mut stored = Stored::load_or_generate(data_dir)?;
+        if let Some(options) = applications.iter().find(|app| app.name == stored.application.name) {
+            stored.application.apply(options);
+        }
+        let directory = Self::new(stored);
+        for options in applications {
+            let application = match directory.by_name(&options.name) {
+                Some(known) => known,
+                None => {
+                    let mut registration = Registration::new(&options.name)?;
+                    registration.apply(options);
+                    directory.add(registration)
+                }
+            };
+            if let Some(roles) = &options.roles {
+                application.set_roles(roles);
             }
-            read => {
-                let bytes = read.with_context_fn(ErrorKind::Io, || format!("reading {}", file.display()))?;
-                serde_json::from_slice(&bytes).with_context_fn(ErrorKind::DataConversion, || {
-                    format!(
-                        "{} is not what an emulator wrote: delete it for a new tenant",
-                        file.display()
-                    )
-                })?
-            }
-        };
-        Ok(Self::new(stored))
+        }
+        Ok(directory)
     }
 
     fn new(stored: Stored) -> Self {
@@ -82,12 +80,16 @@ impl Directory {
     }
 
     pub(crate) fn register(&self, name: &str) -> Result<Application> {
-        let new = Application::new(Registration::new(name)?);
+        Ok(self.add(Registration::new(name)?))
+    }
+
+    fn add(&self, registration: Registration) -> Application {
+        let new = Application::new(registration);
         self.applications
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .push(new.clone());
-        Ok(new)
+        new
     }
 
     pub(crate) fn by_client_id(&self, id: &str) -> Option<Application> {
@@ -115,6 +117,31 @@ impl Directory {
 }
 
 impl Stored {
+    fn load_or_generate(data_dir: Option<&Path>) -> Result<Self> {
+        let Some(file) = data_dir.map(|directory| directory.join("entra.json")) else {
+            return Self::new();
+        };
+        let stored = match fs::read(&file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let new = Self::new()?;
+                let text =
+                    serde_json::to_string_pretty(&new).with_context(ErrorKind::DataConversion, "writing JSON")?;
+                tls::write(&file, &text, Secrecy::Secret)?;
+                new
+            }
+            read => {
+                let bytes = read.with_context_fn(ErrorKind::Io, || format!("reading {}", file.display()))?;
+                serde_json::from_slice(&bytes).with_context_fn(ErrorKind::DataConversion, || {
+                    format!(
+                        "{} is not what an emulator wrote: delete it for a new tenant",
+                        file.display()
+                    )
+                })?
+            }
+        };
+        Ok(stored)
+    }
+
     fn new() -> Result<Self> {
         Ok(Self {
             tenant_id: Uuid::new_v4().to_string(),

@@ -1,21 +1,28 @@
+use serde::Deserialize;
+
 use crate::hub::{DataAction, Rights};
 
 /// A role that Azure has built in for the data of IoT hubs and of storage.
 ///
 /// The management roles `Owner` and `Contributor` carry no data action, so an app that has only those may do nothing here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
 #[non_exhaustive]
 pub enum Role {
     /// IoT Hub Data Contributor: everything.
+    #[serde(rename = "IoT Hub Data Contributor")]
     DataContributor,
     /// IoT Hub Data Reader: reads everything, and receives file-upload notifications.
+    #[serde(rename = "IoT Hub Data Reader")]
     DataReader,
     /// IoT Hub Registry Contributor: reads, writes and deletes identities.
+    #[serde(rename = "IoT Hub Registry Contributor")]
     RegistryContributor,
     /// IoT Hub Twin Contributor: reads and writes twins.
+    #[serde(rename = "IoT Hub Twin Contributor")]
     TwinContributor,
     /// Storage Blob Data Contributor: reads, writes and deletes blobs in the emulator's storage account, and nothing at
     /// the hub. The machine's managed identity has it, with which the hub itself reaches storage.
+    #[serde(rename = "Storage Blob Data Contributor")]
     StorageBlobDataContributor,
 }
 

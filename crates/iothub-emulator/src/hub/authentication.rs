@@ -1,5 +1,6 @@
 use std::fmt;
 
+use azure_core::credentials::Secret;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use ring::rand::{SecureRandom, SystemRandom};
 
@@ -64,6 +65,13 @@ impl Key {
             return Err(wrong());
         }
         Ok(Self(bytes.into()))
+    }
+
+    pub(crate) fn given_or_generated(given: &Option<Secret>) -> Result<Self, Failure> {
+        match given {
+            Some(text) => Self::parse(text.secret()),
+            None => Self::generated(),
+        }
     }
 
     pub(crate) fn as_slice(&self) -> &[u8] {

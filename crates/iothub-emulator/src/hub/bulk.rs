@@ -65,6 +65,7 @@ pub(super) enum Mode {
 impl Hub {
     /// Carries out every item of a JSON array, in its order.
     pub(crate) fn bulk(&self, grant: &Grant, body: &[u8]) -> Result<BulkResult, Failure> {
+        // Each item is counted by itself.
         grant.require(DataAction::WriteDevices)?;
         let items: Vec<&RawValue> = serde_json::from_slice(body).map_err(|error| {
             let text = format!("the body is not a JSON array of devices: {error}");

@@ -4,7 +4,7 @@ use iothub_core::{DeviceId, HubErrorCode};
 use time::Duration;
 
 use super::{
-    D2cMessage, DataAction, Failure, Grant, Hub, Outcome, Target, queue::LockedMessage, registry::Registry,
+    D2cMessage, DataAction, Failure, Grant, Hub, Outcome, Target, queue::LockedMessage, registry::Registry, sku::Meter,
     uploads::BegunUpload,
 };
 
@@ -41,6 +41,7 @@ impl Caller<'_> {
     }
 
     pub(crate) fn take_message(&self, lock: Duration) -> Result<Option<LockedMessage>, Failure> {
+        self.hub.spend(Meter::CloudToDeviceReceives, 1)?;
         self.hub.take_message(&self.target, lock)
     }
 

@@ -5,7 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
-use super::{Ack, C2dMessage, Event, Hub, Outcome, Target, deadlines::Due, service_bound::ServiceBound, timestamp};
+use super::{
+    Ack, C2dMessage, Event, Hub, Outcome, Target, deadlines::Due, options::ServiceQueueOptions,
+    service_bound::ServiceBound, timestamp,
+};
 
 /// Feedback that waits for more, and batches that wait for a service.
 pub(crate) struct Feedback {
@@ -34,10 +37,10 @@ pub(crate) struct FeedbackRecord {
 }
 
 impl Feedback {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(options: &ServiceQueueOptions) -> Self {
         Self {
             open: Mutex::default(),
-            batches: ServiceBound::new(MAX_DELIVERIES),
+            batches: ServiceBound::new(options, MAX_DELIVERIES),
         }
     }
 

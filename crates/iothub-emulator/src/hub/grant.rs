@@ -40,9 +40,14 @@ impl Grant {
 
     /// What this process itself may do.
     pub(crate) fn unlimited() -> Self {
-        let principal = Principal::App("emulator".to_owned());
+        let principal = Principal::App(EMULATOR.to_owned());
         let forever = time::macros::datetime!(9999-12-31 00:00 UTC);
         Self::new(principal, Rights::of(DataAction::ALL), String::new(), forever)
+    }
+
+    /// Whether it is the one of this process.
+    pub(crate) fn is_unlimited(&self) -> bool {
+        matches!(&self.principal, Principal::App(id) if id == EMULATOR)
     }
 
     /// Whether this is a shared access signature and not a token of Entra.
@@ -209,6 +214,9 @@ impl Rights {
         self.0 & (1 << action as u32) != 0
     }
 }
+
+/// What stands for this process where others have an object id.
+const EMULATOR: &str = "emulator";
 
 #[cfg(test)]
 mod tests {

@@ -12,7 +12,7 @@ use time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-use super::{DataAction, Event, Failure, Grant, Hub, Target, method_call::MethodCall, twins::as_device};
+use super::{DataAction, Event, Failure, Grant, Hub, Target, method_call::MethodCall, sku::Meter, twins::as_device};
 
 /// A method that a service invokes on a device, as the device gets it.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,6 +60,7 @@ impl Hub {
         call: MethodCall,
     ) -> Result<MethodAnswer, Failure> {
         grant.require(DataAction::InvokeMethods)?;
+        self.spend(Meter::Methods, kilobytes(call.payload.len()))?;
         self.registry().identity(target).map_err(as_device)?;
         let line = self.wait_for_line(target, call.connect_timeout).await?;
         let due = self.clock().now() + call.response_timeout - MARGIN;
@@ -183,6 +184,11 @@ impl fmt::Debug for MethodRequests {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("MethodRequests").field(&self.target).finish()
     }
+}
+
+/// What a payload counts as: it is counted in steps of four kilobytes.
+fn kilobytes(payload: usize) -> u32 {
+    u32::try_from(payload.div_ceil(4096).max(1) * 4).unwrap_or(u32::MAX)
 }
 
 fn not_online() -> Failure {

@@ -15,7 +15,7 @@ use super::{
 
 impl Hub {
     pub(crate) fn get_module(&self, grant: &Grant, id: &ModuleId) -> Result<Document, Failure> {
-        grant.require(DataAction::ReadDevices)?;
+        self.allow(grant, DataAction::ReadDevices)?;
         let registry = self.registry();
         let device = host(&registry, grant, id.device().as_str())?;
         document(id, device.modules.get(id.module()).ok_or_else(|| not_found(id))?)
@@ -23,7 +23,7 @@ impl Hub {
 
     /// Every module on a device, those of the edge runtime included.
     pub(crate) fn list_modules(&self, grant: &Grant, device: &str) -> Result<Vec<u8>, Failure> {
-        grant.require(DataAction::ReadDevices)?;
+        self.allow(grant, DataAction::ReadDevices)?;
         let registry = self.registry();
         let modules: Vec<_> = host(&registry, grant, device)?
             .modules
@@ -41,7 +41,7 @@ impl Hub {
         condition: &IfMatch,
         request: ModuleRequest,
     ) -> Result<Document, Failure> {
-        grant.require(DataAction::WriteDevices)?;
+        self.allow(grant, DataAction::WriteDevices)?;
         let now = self.clock().now();
         let (document, operation) = {
             let mut registry = self.registry_mut();
@@ -92,7 +92,7 @@ impl Hub {
     }
 
     pub(crate) fn delete_module(&self, grant: &Grant, id: &ModuleId, condition: &IfMatch) -> Result<(), Failure> {
-        grant.require(DataAction::DeleteDevices)?;
+        self.allow(grant, DataAction::DeleteDevices)?;
         {
             let mut registry = self.registry_mut();
             host(&registry, grant, id.device().as_str())?;

@@ -1,9 +1,13 @@
 use std::{collections::BTreeMap, fs, io, path::Path};
 
-use azure_core::error::{ErrorKind, ResultExt};
+use azure_core::{
+    credentials::Secret,
+    error::{ErrorKind, ResultExt},
+};
 use iothub_core::{Error, Result};
+use serde::Deserialize;
 
-use super::{DataAction, Rights, authentication::Key};
+use super::{DataAction, Failure, Rights, authentication::Key, options::wrong};
 use crate::tls::{Secrecy, write};
 
 /// A shared access policy: a name, two keys, and what their holder may do.
@@ -15,8 +19,104 @@ pub(crate) struct SharedAccessPolicy {
     pub(crate) rights: Rights,
 }
 
-/// The policies that every hub is born with; their keys live in the data directory, if there is one.
-pub(crate) fn load_or_generate(directory: Option<&Path>) -> Result<Vec<SharedAccessPolicy>> {
+/// A shared access policy that a hub is to have.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PolicyOptions {
+    /// Its name: 1 to 64 letters, digits and `-._@`.
+    pub name: String,
+    /// What its holder may do. Without it, what the policy of this name is born with.
+    pub permissions: Vec<Permission>,
+    /// The base64 of 16 to 64 bytes. Without it, that of the policy of this name, or a generated one.
+    pub primary_key: Option<Secret>,
+    /// The same.
+    pub secondary_key: Option<Secret>,
+}
+
+/// What shared access policies are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+pub enum Permission {
+    /// Identities, configurations, import and export jobs, statistics, all to read.
+    RegistryRead,
+    /// The same to read and to write.
+    RegistryWrite,
+    /// Everything that goes to running devices and comes from them.
+    ServiceConnect,
+    /// Everything a device does.
+    DeviceConnect,
+}
+
+impl PolicyOptions {
+    pub(super) fn check(&self) -> Result<()> {
+        let name = &self.name;
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "-._@".contains(c);
+        if name.is_empty() || name.len() > 64 || !name.chars().all(allowed) {
+            return Err(wrong(format!(
+                "hub.policies: {name:?} is not the name of a policy: 1 to 64 letters, digits and -._@"
+            )));
+        }
+        if self.permissions.is_empty() && !DEFAULTS.iter().any(|(known, _)| known == name) {
+            return Err(wrong(format!("hub.policies: {name} has no permissions")));
+        }
+        for key in [&self.primary_key, &self.secondary_key].into_iter().flatten() {
+            Key::parse(key.secret()).map_err(|failure| wrong(format!("hub.policies: {name}: {}", failure.message)))?;
+        }
+        Ok(())
+    }
+
+    fn apply(&self, policies: &mut Vec<SharedAccessPolicy>) -> std::result::Result<(), Failure> {
+        let at = match policies.iter().position(|known| known.name == self.name) {
+            Some(at) => at,
+            None => {
+                policies.push(SharedAccessPolicy {
+                    name: self.name.clone(),
+                    primary: Key::generated()?,
+                    secondary: Key::generated()?,
+                    rights: Rights::NONE,
+                });
+                policies.len() - 1
+            }
+        };
+        let policy = &mut policies[at];
+        if let Some(key) = &self.primary_key {
+            policy.primary = Key::parse(key.secret())?;
+        }
+        if let Some(key) = &self.secondary_key {
+            policy.secondary = Key::parse(key.secret())?;
+        }
+        if !self.permissions.is_empty() {
+            let permissions = self.permissions.iter();
+            policy.rights = permissions.fold(Rights::NONE, |rights, permission| rights.and(permission.rights()));
+        }
+        Ok(())
+    }
+}
+
+impl Permission {
+    fn rights(self) -> Rights {
+        match self {
+            Self::RegistryRead => REGISTRY_READ,
+            Self::RegistryWrite => REGISTRY_READ.and(REGISTRY_WRITE),
+            Self::ServiceConnect => SERVICE_CONNECT,
+            Self::DeviceConnect => DEVICE_CONNECT,
+        }
+    }
+}
+
+/// The policies that every hub is born with, changed as `options` say.
+///
+/// The keys of the former live in the data directory, if there is one; those in the options do not go there.
+pub(crate) fn open(directory: Option<&Path>, options: &[PolicyOptions]) -> Result<Vec<SharedAccessPolicy>> {
+    let mut policies = load_or_generate(directory)?;
+    for policy in options {
+        policy
+            .apply(&mut policies)
+            .map_err(|failure| Error::with_message(ErrorKind::Other, failure.message))?;
+    }
+    Ok(policies)
+}
+
+fn load_or_generate(directory: Option<&Path>) -> Result<Vec<SharedAccessPolicy>> {
     let Some(directory) = directory else {
         return generate();
     };

@@ -7,6 +7,7 @@ use super::{
     continuation::Continuation,
     query::{Query, Shape, Source},
     registry::Registry,
+    sku::Meter,
     twin_document::twin_document,
     twin_view::TwinView,
 };
@@ -45,6 +46,7 @@ impl Hub {
         continuation: Option<&str>,
     ) -> Result<Page, Failure> {
         grant.require(DataAction::ReadTwins)?;
+        self.spend(Meter::Queries, 1)?;
         if text.chars().count() > MAX_TEXT {
             return Err(Failure::argument(format!(
                 "BadRequest: a query has at most {MAX_TEXT} characters"

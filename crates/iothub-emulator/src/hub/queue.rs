@@ -10,6 +10,7 @@ use super::{
     C2dMessage, Event, Failure, Hub, Locked, Outcome, Target,
     deadlines::Due,
     lock_queue::{LockQueue, Settled},
+    sku::Meter,
 };
 
 /// The messages for one device or module.
@@ -26,11 +27,14 @@ impl Hub {
             let text = format!("a cloud-to-device message has at most {MAX_SIZE} bytes, this one {size}");
             return Err(Failure::new(HubErrorCode::MessageTooLarge, text));
         }
+        self.spend(Meter::CloudToDevice, 1)?;
         self.expire_messages(target);
         let now = self.clock().now();
         let expires = message
             .expiry
-            .map_or(now + DEFAULT_TTL, |expiry| expiry.min(now + MAX_TTL));
+            .map_or(now + self.options().cloud_to_device.default_ttl, |expiry| {
+                expiry.min(now + MAX_TTL)
+            });
         let message_id = message.message_id.clone();
         let (sequence, check) = {
             let mut registry = self.registry_mut();
@@ -90,9 +94,10 @@ impl Hub {
     /// Ends the lock that `token` holds, the way the device says.
     pub(crate) fn settle_message(&self, target: &Target, token: Uuid, outcome: Outcome) -> Result<(), Failure> {
         let now = self.clock().now();
+        let most = self.options().cloud_to_device.max_delivery_count;
         let settled = {
             let mut registry = self.registry_mut();
-            registry.queue(target)?.settle(token, outcome, now, MAX_DELIVERIES)
+            registry.queue(target)?.settle(token, outcome, now, most)
         };
         let settled = settled
             .ok_or_else(|| Failure::new(HubErrorCode::DeviceMessageLockLost, "the lock on the message is lost"))?;
@@ -186,6 +191,4 @@ pub(crate) const LOCK: Duration = Duration::minutes(1);
 /// The published limits of a cloud-to-device queue and its messages.
 const MAX_SIZE: usize = 64 * 1024;
 const MAX_DEPTH: usize = 50;
-const MAX_DELIVERIES: u8 = 10;
-const DEFAULT_TTL: Duration = Duration::hours(1);
 const MAX_TTL: Duration = Duration::days(2);

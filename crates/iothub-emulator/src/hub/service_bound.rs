@@ -7,28 +7,33 @@ use time::{Duration, OffsetDateTime};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use super::{Failure, Hub, Locked, Outcome, deadlines::Due, lock_queue::LockQueue};
+use super::{Failure, Hub, Locked, Outcome, deadlines::Due, lock_queue::LockQueue, options::ServiceQueueOptions};
 
 /// A queue that any service may take from.
 pub(crate) struct ServiceBound<T> {
     messages: Mutex<LockQueue<T>>,
     arrived: Notify,
+    ttl: Duration,
+    lock: Duration,
     max_deliveries: u8,
 }
 
 impl<T: Clone + Send> ServiceBound<T> {
-    pub(crate) fn new(max_deliveries: u8) -> Self {
+    /// `max_deliveries` is what holds if the options do not say it.
+    pub(crate) fn new(options: &ServiceQueueOptions, max_deliveries: u8) -> Self {
         Self {
             messages: Mutex::default(),
             arrived: Notify::new(),
-            max_deliveries,
+            ttl: options.ttl.try_into().unwrap_or(Duration::MAX),
+            lock: options.lock_timeout.try_into().unwrap_or(Duration::MAX),
+            max_deliveries: options.max_delivery_count.unwrap_or(max_deliveries),
         }
     }
 
     /// The next message, if one waits.
     pub(crate) fn take(&self, hub: &Hub) -> Option<Locked<T>> {
         hub.catch_up();
-        self.messages().take(hub.clock().now(), LOCK)
+        self.messages().take(hub.clock().now(), self.lock)
     }
 
     /// Waits for the next message. Dropping the future loses nothing.
@@ -65,8 +70,9 @@ impl<T: Clone + Send> ServiceBound<T> {
         let now = hub.clock().now();
         let check = {
             let mut messages = self.messages();
-            messages.push(message, now, now + TTL);
-            messages.watch(Some(now + TTL))
+            let expires = now.saturating_add(self.ttl);
+            messages.push(message, now, expires);
+            messages.watch(Some(expires))
         };
         if let Some(at) = check {
             hub.deadlines().add(at, Due::ServiceBound);
@@ -97,7 +103,3 @@ fn expire<T: Clone>(messages: &mut LockQueue<T>, now: OffsetDateTime) -> Option<
     messages.expire(now);
     messages.watch(None)
 }
-
-/// The defaults of a hub.
-const LOCK: Duration = Duration::minutes(1);
-const TTL: Duration = Duration::hours(1);

@@ -68,6 +68,7 @@ impl Hub {
             let identity = registry.identity(source)?;
             (identity.generation, identity.authentication.kind())
         };
+        self.spend_message(size)?;
         let now = self.clock().now();
         let partition = partition_of(source.device());
         let count = messages.len();

@@ -11,7 +11,7 @@ use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use super::{Event, Failure, Hub, service_bound::ServiceBound, timestamp};
+use super::{Event, Failure, Hub, options::ServiceQueueOptions, service_bound::ServiceBound, sku::Meter, timestamp};
 
 /// Uploads under way, and notifications that wait for a service.
 pub(crate) struct Uploads {
@@ -73,10 +73,10 @@ pub(crate) struct FileNotification {
 }
 
 impl Uploads {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(options: &ServiceQueueOptions) -> Self {
         Self {
             under_way: Mutex::default(),
-            notifications: ServiceBound::new(MAX_DELIVERIES),
+            notifications: ServiceBound::new(options, MAX_DELIVERIES),
         }
     }
 
@@ -93,6 +93,7 @@ impl Hub {
             return Err(Failure::argument(text));
         }
         let store = self.file_store()?;
+        self.spend(Meter::FileUploads, 1)?;
         let now = self.clock().now();
         let upload = Upload {
             device: device.clone(),

@@ -19,6 +19,7 @@ mod identities;
 mod keys;
 mod modules;
 mod mqtt;
+mod options;
 mod queries;
 mod transcripts;
 mod transfers;
