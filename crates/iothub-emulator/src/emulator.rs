@@ -1,7 +1,5 @@
 use std::{
     fmt, fs,
-    future::{Future, ready},
-    io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
     sync::Arc,
@@ -10,23 +8,22 @@ use std::{
 
 use azure_core::error::{ErrorKind, ResultExt};
 use iothub_core::{HubHost, ModuleId, Result};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    task::JoinSet,
-};
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
-use tracing::{Instrument, debug, info_span, warn};
+use tokio::task::JoinSet;
+use tracing::debug;
 
 use crate::{
-    BlobContainer, Device, EmulatorOptions, TelemetryEvent, amqp,
+    BlobContainer, Device, EmulatorOptions, TelemetryEvent,
+    acceptor::{accept, encrypted, plain, presented},
+    amqp,
     blob::{Account, BlobClient, DeviceFiles},
     entra::{Entra, door},
     http::{self, Rooms},
-    hub::{CertificateChain, Clock, Door, Faults, Hub, Journal, Target, policy},
+    hub::{Clock, Door, Faults, Hub, Journal, Target, authentication::Key, policy},
     listener::{listen, port},
+    management::{self, Management},
     mqtt,
-    stop::{Stop, Stopper},
-    tls::CertificateAuthority,
+    stop::Stopper,
+    tls::{CertificateAuthority, Encryption},
     transfer::Dispatcher,
 };
 
@@ -57,6 +54,8 @@ pub struct Emulator {
     mqtts_port: u16,
     root_certificate: String,
     data_dir: Option<PathBuf>,
+    /// Where the management API is, and the token for it.
+    management: Option<(SocketAddr, String)>,
     stopping: Stopper,
     doors: JoinSet<()>,
 }
@@ -89,6 +88,10 @@ impl Emulator {
             IpAddr::V4(Ipv4Addr::LOCALHOST)
         };
         let identities = listen(loopback, options.entra.identity_port, "entra.identity_port").await?;
+        let management = match options.management_port {
+            Some(port) => Some(listen(loopback, port, "management_port").await?),
+            None => None,
+        };
         let host: HubHost = format!("{}:{}", options.host, port(&https)?).parse()?;
         let host = host.with_amqps_port(port(&amqps)?);
         let policies = policy::open(data_dir, &options.hub.policies)?;
@@ -110,7 +113,8 @@ impl Emulator {
                 () = stop.requested() => {}
             }
         });
-        let tls = TlsAcceptor::from(authority.server_config(host.name(), &[b"h2", b"http/1.1"])?);
+        let authority = Arc::new(authority);
+        let tls = Encryption::new(&authority, host.name(), &[b"h2", b"http/1.1"])?;
         let account = Account::new(&format!("https://{host}"), &hub, entra.clone())?;
         hub.keep_files_in(Box::new(DeviceFiles::new(account.clone())));
         let client = BlobClient::new(authority.certificate_pem());
@@ -121,24 +125,58 @@ impl Emulator {
             dispatcher,
             account: account.clone(),
         };
-        let secure = encrypted(&tls);
-        doors.spawn(accept(https, secure, stopping.listener(), move |stream, stop| {
-            let certificates = presented(&stream);
-            http::serve(stream, certificates, rooms.clone(), stop)
-        }));
+        let (secure, at_fault) = (encrypted(&tls), Some(hub.clone()));
+        doors.spawn(accept(
+            https,
+            secure,
+            at_fault.clone(),
+            stopping.listener(),
+            move |stream, stop| {
+                let certificates = presented(&stream);
+                http::serve(stream, certificates, rooms.clone(), stop)
+            },
+        ));
         let (secure, inside) = (encrypted(&tls), entra.clone());
-        doors.spawn(accept(tokens, secure, stopping.listener(), move |stream, stop| {
-            door::serve_tokens(stream, inside.clone(), stop)
-        }));
-        let (plain, inside) = (|tcp| ready(io::Result::Ok(tcp)), entra.clone());
-        doors.spawn(accept(identities, plain, stopping.listener(), move |stream, stop| {
-            door::serve_identities(stream, inside.clone(), stop)
-        }));
-        let tls = TlsAcceptor::from(authority.server_config(host.name(), &[])?);
+        doors.spawn(accept(
+            tokens,
+            secure,
+            None,
+            stopping.listener(),
+            move |stream, stop| door::serve_tokens(stream, inside.clone(), stop),
+        ));
+        let inside = entra.clone();
+        doors.spawn(accept(
+            identities,
+            plain,
+            None,
+            stopping.listener(),
+            move |stream, stop| door::serve_identities(stream, inside.clone(), stop),
+        ));
+        let management = match management {
+            None => None,
+            Some(listener) => {
+                let inside = Management {
+                    hub: hub.clone(),
+                    token: Key::generated()?.to_base64(),
+                };
+                let reached = (SocketAddr::new(loopback, port(&listener)?), inside.token.clone());
+                let secure = encrypted(&tls);
+                doors.spawn(accept(
+                    listener,
+                    secure,
+                    None,
+                    stopping.listener(),
+                    move |stream, stop| management::serve(stream, inside.clone(), stop),
+                ));
+                Some(reached)
+            }
+        };
+        let tls = Encryption::new(&authority, host.name(), &[])?;
         let inside = hub.clone();
         doors.spawn(accept(
             amqps,
             encrypted(&tls),
+            at_fault.clone(),
             stopping.listener(),
             move |stream, stop| {
                 let certificates = presented(&stream);
@@ -150,6 +188,7 @@ impl Emulator {
         doors.spawn(accept(
             mqtts,
             encrypted(&tls),
+            at_fault,
             stopping.listener(),
             move |stream, stop| {
                 let certificates = presented(&stream);
@@ -164,6 +203,7 @@ impl Emulator {
             mqtts_port,
             root_certificate: authority.certificate_pem().to_owned(),
             data_dir: options.data_dir,
+            management,
             stopping,
             doors,
         })
@@ -337,6 +377,45 @@ impl Emulator {
         self.hub.faults()
     }
 
+    /// Where the [management API](crate#management) is, if [`management_port`](EmulatorOptions::management_port) asks for it.
+    pub fn management_endpoint(&self) -> Option<String> {
+        self.management
+            .as_ref()
+            .map(|(address, _)| format!("https://{address}"))
+    }
+
+    /// The bearer token that the management API wants. It is new at each start.
+    pub fn management_token(&self) -> Option<&str> {
+        self.management.as_ref().map(|(_, token)| &**token)
+    }
+
+    /// Who is connected and how, in the order of ids. Devices over HTTPS are not.
+    pub fn online(&self) -> Vec<(Target, Door)> {
+        self.hub.online()
+    }
+
+    /// Ends the connection of a device or module. False if it has none.
+    pub fn disconnect(&self, target: &Target) -> bool {
+        self.hub.disconnect(target)
+    }
+
+    /// Drops every connection of every protocol, apart from those of devices in this process.
+    pub fn drop_connections(&self) {
+        self.hub.drop_connections();
+    }
+
+    /// Makes the hub as it was at its start: without devices, apart from those that the options ask for, configurations,
+    /// messages, telemetry and faults.
+    ///
+    /// Keys, the tenant, blobs, the clock and the journal stay as they are.
+    ///
+    /// # Errors
+    ///
+    /// The system has no random numbers.
+    pub fn reset(&self) -> Result<()> {
+        Ok(self.hub.reset()?)
+    }
+
     /// Stops accepting, gives requests under way five seconds to finish, and closes what is still open then.
     pub async fn shutdown(mut self) {
         self.stopping.stop();
@@ -355,61 +434,6 @@ impl fmt::Debug for Emulator {
     }
 }
 
-/// Takes connections until the emulator stops, then waits for those it has.
-///
-/// Dropping this future drops the connections with it.
-async fn accept<H, HF, T, S, F>(listener: TcpListener, handshake: H, stop: Stop, serve: S)
-where
-    H: Fn(TcpStream) -> HF,
-    HF: Future<Output = io::Result<T>> + Send + 'static,
-    T: Send + 'static,
-    S: Fn(T, Stop) -> F + Clone + Send + 'static,
-    F: Future<Output = ()> + Send + 'static,
-{
-    let mut connections = JoinSet::new();
-    loop {
-        let (stream, peer) = tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok(connection) => connection,
-                Err(error) => {
-                    // Out of file descriptors, mostly: taking a breath is all that helps.
-                    warn!(%error, "accepting a connection");
-                    tokio::time::sleep(BREATH).await;
-                    continue;
-                }
-            },
-            Some(_) = connections.join_next() => continue,
-            () = stop.requested() => break,
-        };
-        let span = info_span!("connection", %peer);
-        let _ = stream.set_nodelay(true);
-        let handshake = tokio::time::timeout(HANDSHAKE, handshake(stream));
-        let (serve, stop) = (serve.clone(), stop.clone());
-        let connection = async move {
-            match handshake.await {
-                Ok(Ok(stream)) => serve(stream, stop).await,
-                Ok(Err(error)) => debug!(%error, "the TLS handshake failed"),
-                Err(_) => debug!("the TLS handshake took too long"),
-            }
-        };
-        connections.spawn(connection.instrument(span));
-    }
-    drop(listener);
-    while connections.join_next().await.is_some() {}
-}
-
-/// What a client presented in the handshake.
-fn presented(stream: &TlsStream<TcpStream>) -> CertificateChain {
-    let (_, session) = stream.get_ref();
-    CertificateChain::new(session.peer_certificates().unwrap_or_default())
-}
-
-/// The handshake of a door with TLS.
-fn encrypted(tls: &TlsAcceptor) -> impl Fn(TcpStream) -> tokio_rustls::Accept<TcpStream> + Send + 'static {
-    let tls = tls.clone();
-    move |tcp| tls.accept(tcp)
-}
-
 /// The names that a signature may be for: the hub's own first.
 fn names(host: &str) -> Vec<String> {
     let mut names = vec![host.to_ascii_lowercase()];
@@ -422,5 +446,3 @@ fn names(host: &str) -> Vec<String> {
 }
 
 const GRACE: Duration = Duration::from_secs(5);
-const HANDSHAKE: Duration = Duration::from_secs(10);
-const BREATH: Duration = Duration::from_millis(50);

@@ -1,12 +1,14 @@
 //! The HTTPS door: translates requests for the hub and its answers back. It decides nothing.
 
 mod answer;
+mod answer_body;
 mod call;
 mod configurations;
 mod device_files;
 mod device_messages;
 mod devices;
 mod envelope;
+mod fault;
 mod feedback;
 mod jobs;
 mod keys;
@@ -22,7 +24,7 @@ use std::{fmt, pin::pin, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::{Either, Full};
+use http_body_util::Either;
 use hyper::{
     body::{Body, Incoming},
     service::service_fn,
@@ -37,10 +39,10 @@ use tokio::{
 };
 use tracing::{debug, info};
 
-use self::answer::Answer;
+use self::{answer::Answer, answer_body::AnswerBody};
 use crate::{
     blob::{self, Account, Contents},
-    hub::{CertificateChain, Door, Event, Failure, Hub, faults::Fault},
+    hub::{CertificateChain, Door, Event, Hub},
     stop::Stop,
     transfer::Dispatcher,
 };
@@ -104,7 +106,7 @@ async fn handle(
     certificates: CertificateChain,
     stop: Stop,
     request: Request<Incoming>,
-) -> Result<Response<Either<Full<Bytes>, Contents>>, ConnectionLost> {
+) -> Result<Response<Either<AnswerBody, Contents>>, ConnectionLost> {
     let started = Instant::now();
     let operation = format!("{} {}", request.method(), request.uri().path());
     let record = |door, status| {
@@ -126,27 +128,14 @@ async fn handle(
             Ok(response) => response,
             Err(failure) => Answer::refusal(&failure, hub.clock().now()).into_response(),
         };
-        return Ok(response.map(Either::Left));
+        return Ok(response.map(|body| Either::Left(body.into())));
     }
-    let fault = hub.faults().take();
-    if let Some(fault) = &fault {
-        hub.journal().record(Event::Fault { name: fault.name() });
-    }
-    let answer = match fault {
-        None => Some(router::answer(&rooms, &certificates, request).await),
-        Some(Fault::Refuse(code)) => {
-            let failure = Failure::new(code, "The request has been refused, as a test asked for.");
-            Some(Answer::refusal(&failure, hub.clock().now()))
-        }
-        Some(Fault::LoseAnswer) => {
-            router::answer(&rooms, &certificates, request).await;
-            None
-        }
-        Some(Fault::LoseRequest) => None,
-    };
-    record(Door::Http, answer.as_ref().map_or(0, Answer::status));
-    let response = answer.map(Answer::into_response).ok_or(ConnectionLost)?;
-    Ok(response.map(Either::Left))
+    let outcome = fault::answer(&rooms, &certificates, request).await;
+    record(
+        Door::Http,
+        outcome.as_ref().map_or(0, |response| response.status().as_u16()),
+    );
+    Ok(outcome?.map(Either::Left))
 }
 
 /// The connection ends without an answer, because a fault says so.

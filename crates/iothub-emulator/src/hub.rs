@@ -16,6 +16,7 @@ mod device_calls;
 mod edge;
 mod export;
 pub(crate) mod failure;
+pub(crate) mod fault;
 pub(crate) mod faults;
 pub(crate) mod feedback;
 pub(crate) mod grant;
@@ -41,6 +42,7 @@ pub(crate) mod queries;
 pub(crate) mod query;
 pub(crate) mod queue;
 mod registry;
+mod reset;
 pub(crate) mod sas;
 pub(crate) mod service_bound;
 pub(crate) mod sessions;
@@ -79,7 +81,8 @@ pub(crate) use self::{
     desired::DesiredChanges,
     export::ExportPlace,
     failure::Failure,
-    faults::{Fault, Faults},
+    fault::{Fault, Victim},
+    faults::Faults,
     grant::{DataAction, Grant, Principal, Rights},
     journal::{Door, Event, Journal},
     lock_queue::Locked,

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod acceptor;
 mod amqp;
 mod blob;
 mod device;
@@ -11,9 +12,12 @@ pub mod fuzzing;
 mod http;
 mod hub;
 mod listener;
+mod management;
 mod mqtt;
 mod options;
 mod outgoing;
+mod secret;
+mod socket;
 mod stop;
 mod tls;
 mod transfer;
@@ -29,7 +33,8 @@ pub use hub::{
     clock::Clock,
     d2c::D2cMessage,
     desired::{DesiredChange, DesiredChanges},
-    faults::Faults,
+    fault::{CertificateFlaw, Fault, Garble, ReturnedAs},
+    faults::{Faults, When},
     grant::Principal,
     journal::{Door, Entry, Event, Journal, Operation},
     options::{CloudToDeviceOptions, HubOptions, ServiceQueueOptions},

@@ -1,4 +1,5 @@
 mod any_certificate;
+mod encryption;
 
 use std::{
     fs, io,
@@ -18,6 +19,8 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use time::{Duration, OffsetDateTime};
 
 use self::any_certificate::AnyCertificate;
+pub(crate) use self::encryption::Encryption;
+use crate::hub::fault::CertificateFlaw;
 
 /// The authority that signs the certificates of this emulator.
 pub(crate) struct CertificateAuthority {
@@ -28,11 +31,15 @@ pub(crate) struct CertificateAuthority {
 impl CertificateAuthority {
     /// Makes a new authority.
     pub(crate) fn generate() -> Result<Self> {
+        Self::named(ROOT)
+    }
+
+    fn named(name: &str) -> Result<Self> {
         let key = KeyPair::generate().map_err(certificate_error)?;
-        let certificate = root().self_signed(&key).map_err(certificate_error)?;
+        let certificate = root(name).self_signed(&key).map_err(certificate_error)?;
         Ok(Self {
             certificate_pem: certificate.pem(),
-            issuer: Issuer::new(root(), key),
+            issuer: Issuer::new(root(name), key),
         })
     }
 
@@ -56,7 +63,7 @@ impl CertificateAuthority {
         // The certificate is a function of the key, so the key alone is enough to sign in its name.
         Ok(Self {
             certificate_pem,
-            issuer: Issuer::new(root(), key),
+            issuer: Issuer::new(root(ROOT), key),
         })
     }
 
@@ -66,8 +73,16 @@ impl CertificateAuthority {
 
     /// What a server presents that goes by `host` and by the names of this machine's loopback. It asks clients for a
     /// certificate, and takes any.
-    pub(crate) fn server_config(&self, host: &str, protocols: &[&[u8]]) -> Result<Arc<ServerConfig>> {
-        let (chain, key) = self.server_certificate(host)?;
+    pub(crate) fn server_config(
+        &self,
+        host: &str,
+        protocols: &[&[u8]],
+        flaw: Option<CertificateFlaw>,
+    ) -> Result<Arc<ServerConfig>> {
+        let (chain, key) = match flaw {
+            Some(CertificateFlaw::UnknownAuthority) => Self::named(STRANGER)?.server_certificate(host, flaw)?,
+            _ => self.server_certificate(host, flaw)?,
+        };
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let clients = Arc::new(AnyCertificate(Arc::clone(&provider)));
         let mut config = ServerConfig::builder_with_provider(provider)
@@ -78,7 +93,11 @@ impl CertificateAuthority {
         Ok(Arc::new(config))
     }
 
-    fn server_certificate(&self, host: &str) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {
+    fn server_certificate(
+        &self,
+        host: &str,
+        flaw: Option<CertificateFlaw>,
+    ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {
         let mut params = CertificateParams::default();
         params.distinguished_name = common_name(host);
         params.use_authority_key_identifier_extension = true;
@@ -86,6 +105,14 @@ impl CertificateAuthority {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         // Some clients refuse a server certificate that is valid for more than 398 days.
         (params.not_before, params.not_after) = validity(Duration::days(365));
+        match flaw {
+            Some(CertificateFlaw::Expired) => {
+                params.not_after = params.not_before;
+                params.not_before -= Duration::days(365);
+            }
+            Some(CertificateFlaw::NotYetValid) => params.not_before += Duration::days(2),
+            _ => {}
+        }
         params.subject_alt_names = vec![
             SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)),
             SanType::IpAddress(IpAddr::V6(Ipv6Addr::LOCALHOST)),
@@ -101,6 +128,10 @@ impl CertificateAuthority {
         }
         if let Ok(address) = host.parse::<IpAddr>() {
             params.subject_alt_names.push(SanType::IpAddress(address));
+        }
+        if flaw == Some(CertificateFlaw::OtherHost) {
+            let other = "other.invalid".try_into().map_err(certificate_error)?;
+            params.subject_alt_names = vec![SanType::DnsName(other)];
         }
         let key = KeyPair::generate().map_err(certificate_error)?;
         let certificate = params.signed_by(&key, &self.issuer).map_err(certificate_error)?;
@@ -137,9 +168,9 @@ pub(crate) fn write(path: &Path, contents: impl AsRef<[u8]>, secrecy: Secrecy) -
         .with_context_fn(ErrorKind::Io, || format!("writing {}", path.display()))
 }
 
-fn root() -> CertificateParams {
+fn root(name: &str) -> CertificateParams {
     let mut params = CertificateParams::default();
-    params.distinguished_name = common_name("IoT hub emulator root");
+    params.distinguished_name = common_name(name);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(1));
     params.key_usages = vec![
         KeyUsagePurpose::KeyCertSign,
@@ -165,3 +196,8 @@ fn common_name(name: &str) -> DistinguishedName {
 fn certificate_error(error: rcgen::Error) -> Error {
     Error::with_error(ErrorKind::Other, error, "making a certificate")
 }
+
+const ROOT: &str = "IoT hub emulator root";
+
+/// The name of an authority that nobody trusts.
+const STRANGER: &str = "IoT hub emulator stranger";

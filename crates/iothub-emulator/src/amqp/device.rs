@@ -129,6 +129,7 @@ fn ended(end: SessionEnd) -> AmqpError {
             "amqp:link:detach-forced",
             "the device did not take what it asked to be sent",
         ),
+        SessionEnd::Disconnected => ("amqp:link:detach-forced", "somebody asked for it"),
     };
     AmqpError::new(condition, text)
 }

@@ -11,7 +11,7 @@ use super::{
     outcome::Outcome,
     peer::Peer,
 };
-use crate::hub::{Ack, AmqpEvent, C2dMessage, DataAction, Event, Failure, Fault, Target};
+use crate::hub::{Ack, AmqpEvent, C2dMessage, DataAction, Failure, Fault, Target, Victim, fault::ReturnedAs};
 
 pub(crate) fn target(peer: &Arc<Peer>) -> node::Target {
     let access = Access::Needs {
@@ -26,22 +26,20 @@ struct DeviceBound(Arc<Peer>);
 impl LinkTarget for DeviceBound {
     fn deliver(&mut self, message: IncomingMessage) -> Settlement {
         let hub = &self.0.hub;
-        let fault = hub.faults().take();
-        if let Some(fault) = &fault {
-            hub.journal().record(Event::Fault { name: fault.name() });
-        }
-        match fault {
-            Some(Fault::Refuse(code)) => {
+        match hub.fault_for(Victim::Message) {
+            Some(Fault::Refuse { code, .. }) => {
                 let failure = Failure::new(code, "a fault that a test asked for");
                 return Settlement::Now(self.outcome(Err(failure)));
             }
+            Some(Fault::ReturnMessage { outcome }) => return Settlement::Now(self.record(outcome.into())),
             Some(Fault::LoseRequest) => return Settlement::Never,
             Some(Fault::LoseAnswer) => {
                 let sent = self.send(message);
                 self.outcome(sent);
                 return Settlement::Never;
             }
-            None => {}
+            // The others do not happen to messages.
+            _ => {}
         }
         let sent = self.send(message);
         let outcome = self.outcome(sent);
@@ -68,15 +66,33 @@ impl DeviceBound {
     }
 
     fn outcome(&self, sent: Result<(), Failure>) -> Outcome {
-        let outcome = match sent {
+        self.record(match sent {
             Ok(()) => Outcome::Accepted,
             Err(failure) => AmqpError::from(failure).into(),
-        };
+        })
+    }
+
+    fn record(&self, outcome: Outcome) -> Outcome {
         self.0.record(AmqpEvent::Received {
             address: "/messages/devicebound".to_owned(),
             outcome: outcome.name(),
         });
         outcome
+    }
+}
+
+impl From<ReturnedAs> for Outcome {
+    fn from(returned: ReturnedAs) -> Self {
+        match returned {
+            ReturnedAs::Released => Self::Released,
+            ReturnedAs::Modified => Self::Modified {
+                undeliverable_here: false,
+            },
+            ReturnedAs::Undeliverable => Self::Modified {
+                undeliverable_here: true,
+            },
+            ReturnedAs::Rejected => Self::Rejected(None),
+        }
     }
 }
 

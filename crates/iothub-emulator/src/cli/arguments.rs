@@ -23,6 +23,7 @@ impl Arguments {
             log: LevelFilter::INFO,
         };
         let options = &mut arguments.options;
+        options.management_port.get_or_insert(0);
         let (mut https_port, mut amqps_port, mut mqtts_port) = (named.https_port, named.amqps_port, named.mqtts_port);
         let mut free_ports = false;
         while let Some(argument) = parser.next()? {
@@ -43,6 +44,7 @@ impl Arguments {
                 Arg::Long("free-ports") => free_ports = true,
                 Arg::Long("entra-port") => options.entra.port = parser.value()?.parse()?,
                 Arg::Long("identity-port") => options.entra.identity_port = parser.value()?.parse()?,
+                Arg::Long("management-port") => options.management_port = Some(parser.value()?.parse()?),
                 Arg::Long("data-dir") => options.data_dir = Some(parser.value()?.into()),
                 Arg::Long("device") => arguments.device = Some(parser.value()?.string()?),
                 Arg::Long("log") => arguments.log = parser.value()?.parse()?,
@@ -111,6 +113,8 @@ Options:
   --entra-port PORT  the token endpoint; 0 takes any free port [0]
   --identity-port PORT
                      managed identities, in plain HTTP; 0 takes any free port [0]
+  --management-port PORT
+                     the management API; 0 takes any free port [0]
   --data-dir DIR     where root certificate and keys live on [a new directory,
                      removed at the end]
   --device ID        makes this device if need be, and prints its connection

@@ -4,7 +4,6 @@ use std::{
 };
 
 use iothub_core::Result;
-use ring::hmac;
 use uuid::Uuid;
 
 use super::{
@@ -13,7 +12,10 @@ use super::{
     options::ApplicationOptions,
     role::Role,
 };
-use crate::hub::{Failure, Rights, authentication::Key};
+use crate::{
+    hub::{Failure, Rights, authentication::Key},
+    secret::is_same,
+};
 
 /// An app registration, or a managed identity: somebody who gets tokens for the hub.
 ///
@@ -156,11 +158,8 @@ impl Application {
             .fold(Rights::NONE, |rights, role| rights.and(role.rights()))
     }
 
-    /// Compares in constant time: what is compared are two authentication codes, by ring.
     pub(crate) fn has_secret(&self, presented: &str) -> bool {
-        let key = hmac::Key::new(hmac::HMAC_SHA256, b"client secret");
-        let expected = hmac::sign(&key, self.client_secret().as_bytes());
-        hmac::verify(&key, presented.as_bytes(), expected.as_ref()).is_ok()
+        is_same(self.client_secret(), presented)
     }
 
     /// The registered certificate that a token's header names.

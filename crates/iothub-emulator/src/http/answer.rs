@@ -67,10 +67,6 @@ impl Answer {
             .with(BULK_ERROR_CODE, code.as_str())
     }
 
-    pub(crate) fn status(&self) -> u16 {
-        self.response.status().as_u16()
-    }
-
     /// The same answer with a header. A value that no header can have is left out.
     #[must_use]
     pub(crate) fn with(mut self, name: HeaderName, value: &str) -> Self {

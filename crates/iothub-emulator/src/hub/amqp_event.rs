@@ -1,5 +1,8 @@
+use serde::Serialize;
+
 /// What happened on an AMQP connection. Tokens and bodies are not in it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "type", rename_all = "camelCase")]
 #[non_exhaustive]
 pub enum AmqpEvent {
     /// The peer opened the connection.

@@ -66,6 +66,10 @@ impl Hub {
     }
 
     /// All configurations, by id.
+    pub(super) fn configuration_ids(&self) -> Vec<Box<str>> {
+        self.configurations().all.keys().cloned().collect()
+    }
+
     pub(crate) fn list_configurations(&self, grant: &Grant) -> Result<Vec<u8>, Failure> {
         self.allow(grant, DataAction::ReadConfigurations)?;
         let all: Vec<_> = self.configurations().all.values().cloned().collect();

@@ -44,6 +44,12 @@ impl Feedback {
         }
     }
 
+    /// Forgets what no service has settled.
+    pub(super) fn clear(&self) {
+        *self.open() = Open::default();
+        self.batches.messages().purge();
+    }
+
     fn open(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }

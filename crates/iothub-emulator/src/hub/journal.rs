@@ -5,7 +5,8 @@ use std::{
 };
 
 use iothub_core::HubErrorCode;
-use time::OffsetDateTime;
+use serde::{Serialize, Serializer};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::sync::watch;
 
 use super::{AmqpEvent, Clock, Failure, Outcome, Principal, Target, sessions::SessionEnd};
@@ -28,18 +29,22 @@ struct Entries {
 }
 
 /// One line of the [`Journal`].
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Entry {
     /// The first entry of a hub has number 1.
     pub number: u64,
     /// The hub's time.
+    #[serde(serialize_with = "rfc3339")]
     pub at: OffsetDateTime,
     /// What happened.
     pub event: Event,
 }
 
 /// What an [`Entry`] is about.
-#[derive(Clone, Debug, PartialEq)]
+///
+/// As JSON an event is an object with its `type` and its fields in camel case.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
 #[non_exhaustive]
 pub enum Event {
     /// A door answered a request, or dropped it, which is status 0.
@@ -54,11 +59,13 @@ pub enum Event {
     /// Somebody showed a token that holds.
     Authorized {
         /// Who.
+        #[serde(serialize_with = "as_text")]
         principal: Principal,
     },
     /// The hub said no.
     Refused {
         /// The hub's code for it.
+        #[serde(serialize_with = "as_text")]
         code: HubErrorCode,
         /// Why.
         message: String,
@@ -165,7 +172,8 @@ pub enum Event {
 }
 
 /// A change that the hub made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub enum Operation {
     /// An identity was created.
@@ -185,7 +193,8 @@ pub enum Operation {
 }
 
 /// Where requests come in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub enum Door {
     /// HTTPS.
@@ -239,6 +248,21 @@ impl Journal {
         self.lock().kept.iter().cloned().collect()
     }
 
+    /// What is kept and came after entry `number`, oldest first, at most so many.
+    pub fn since(&self, number: u64, most: usize) -> Vec<Entry> {
+        let entries = self.lock();
+        let first = entries.count - entries.kept.len() as u64;
+        let skipped = usize::try_from(number.saturating_sub(first)).unwrap_or(usize::MAX);
+        entries.kept.iter().skip(skipped).take(most).cloned().collect()
+    }
+
+    /// Returns when there is an entry after `number`.
+    pub async fn newer_than(&self, number: u64) {
+        let mut written = self.written.subscribe();
+        // The sender lives as long as `self` does, so that this cannot fail.
+        let _ = written.wait_for(|last| *last > number).await;
+    }
+
     /// How many of the events that are kept are like this.
     pub fn count(&self, like: impl Fn(&Event) -> bool) -> usize {
         self.lock().kept.iter().filter(|entry| like(&entry.event)).count()
@@ -276,6 +300,15 @@ impl fmt::Debug for Journal {
             .field("count", &self.lock().count)
             .finish_non_exhaustive()
     }
+}
+
+fn rfc3339<S: Serializer>(at: &OffsetDateTime, serializer: S) -> Result<S::Ok, S::Error> {
+    let text = at.format(&Rfc3339).map_err(serde::ser::Error::custom)?;
+    serializer.serialize_str(&text)
+}
+
+fn as_text<S: Serializer>(what: &impl fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(what)
 }
 
 impl Event {

@@ -1,5 +1,8 @@
+use serde::Serialize;
+
 /// What became of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub enum Outcome {
     /// Its receiver took it and is done with it.

@@ -12,6 +12,7 @@ use std::{
 };
 
 use iothub_core::HubErrorCode;
+use serde::Serialize;
 use tokio::sync::{Notify, mpsc, watch};
 use uuid::Uuid;
 
@@ -32,7 +33,8 @@ pub(crate) struct Session {
 }
 
 /// Why the hub ends a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub enum SessionEnd {
     /// The device or module connected again.
@@ -43,6 +45,8 @@ pub enum SessionEnd {
     Disabled,
     /// It did not take what it asked to be sent.
     TooSlow,
+    /// Somebody asked the hub to end it.
+    Disconnected,
 }
 
 /// The sessions of all devices.
@@ -149,6 +153,34 @@ impl Hub {
             // Leaving one out would leave the device with wrong properties; when it is back, it reads the twin.
             live.end(SessionEnd::TooSlow);
         }
+    }
+
+    /// Who is connected, in the order of ids.
+    pub(crate) fn online(&self) -> Vec<(Target, Door)> {
+        let live = self.sessions().live();
+        let sessions = live.values().flatten();
+        let mut online: Vec<_> = sessions.map(|live| (live.target.clone(), live.door)).collect();
+        online.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        online
+    }
+
+    /// Ends the session of a device or module, if it has one.
+    pub(crate) fn disconnect(&self, target: &Target) -> bool {
+        let live = self.sessions().find(target);
+        if let Some(live) = &live {
+            live.end(SessionEnd::Disconnected);
+        }
+        live.is_some()
+    }
+
+    /// Ends every session that came in by a door, and drops every other connection.
+    pub(crate) fn drop_connections(&self) {
+        for live in self.sessions().live().values().flatten() {
+            if live.door != Door::InProcess {
+                live.end(SessionEnd::Disconnected);
+            }
+        }
+        self.faults().drop_connections();
     }
 
     /// Remembers that a device was heard of.

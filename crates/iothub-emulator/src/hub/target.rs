@@ -1,6 +1,7 @@
 use std::fmt;
 
 use iothub_core::{DeviceId, ModuleId};
+use serde::{Serialize, Serializer};
 
 use super::Failure;
 
@@ -57,6 +58,13 @@ impl fmt::Display for Target {
             Self::Device(device) => device.fmt(f),
             Self::Module(module) => module.fmt(f),
         }
+    }
+}
+
+/// As its text: `device`, or `device/module`.
+impl Serialize for Target {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

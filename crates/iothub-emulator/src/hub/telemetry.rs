@@ -111,6 +111,13 @@ impl Telemetry {
         kept.flatten().collect()
     }
 
+    /// Forgets what is kept; sequence numbers and offsets go on.
+    pub(super) fn clear(&self) {
+        for partition in 0..PARTITIONS {
+            self.lock(partition).events.clear();
+        }
+    }
+
     fn lock(&self, partition: usize) -> MutexGuard<'_, Partition> {
         self.partitions[partition]
             .lock()

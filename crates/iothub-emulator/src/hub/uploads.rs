@@ -80,6 +80,12 @@ impl Uploads {
         }
     }
 
+    /// Forgets what is under way, and what no service has settled.
+    pub(super) fn clear(&self) {
+        self.under_way().clear();
+        self.notifications.messages().purge();
+    }
+
     fn under_way(&self) -> MutexGuard<'_, HashMap<Uuid, Upload>> {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -60,6 +60,8 @@ fn it_says_when_it_is_ready_and_stops_when_told() {
         let authority = ready["authority"].as_str().unwrap();
         assert!(authority.starts_with("https://hub.localhost:"), "{authority}");
         for member in [
+            "managementEndpoint",
+            "managementToken",
             "tenantId",
             "clientId",
             "clientSecret",

@@ -59,6 +59,14 @@ impl Client {
         client
     }
 
+    /// The same at another port than that of HTTPS.
+    pub(crate) async fn at(emulator: &Emulator, port: u16) -> Self {
+        let stream = TokioIo::new(tls_at(emulator, port, b"http/1.1").await);
+        let (sender, connection) = http1::handshake(stream).await.unwrap();
+        tokio::spawn(connection);
+        Self::over(Sender::Http1(sender), emulator, "iothubowner")
+    }
+
     /// The same with HTTP/2.
     pub(crate) async fn http2(emulator: &Emulator, policy: &str) -> Self {
         let stream = TokioIo::new(tls(emulator, b"h2").await);
@@ -181,6 +189,21 @@ pub(crate) async fn tls_as(
     protocol: &[u8],
     identity: Option<&Identity>,
 ) -> TlsStream<TcpStream> {
+    let stream = try_tls_as(emulator, port, protocol, identity).await.unwrap();
+    assert_eq!(
+        stream.get_ref().1.alpn_protocol(),
+        Some(protocol).filter(|protocol| !protocol.is_empty())
+    );
+    stream
+}
+
+/// The same where the handshake may fail.
+pub(crate) async fn try_tls_as(
+    emulator: &Emulator,
+    port: u16,
+    protocol: &[u8],
+    identity: Option<&Identity>,
+) -> std::io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
     let root = CertificateDer::from_pem_slice(emulator.root_certificate().as_bytes()).unwrap();
     roots.add(root).unwrap();
@@ -198,15 +221,7 @@ pub(crate) async fn tls_as(
     if !protocol.is_empty() {
         config.alpn_protocols = vec![protocol.to_vec()];
     }
-    let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let stream = TcpStream::connect(("127.0.0.1", port)).await?;
     let name = ServerName::try_from(emulator.host().name().to_owned()).unwrap();
-    let stream = TlsConnector::from(Arc::new(config))
-        .connect(name, stream)
-        .await
-        .unwrap();
-    assert_eq!(
-        stream.get_ref().1.alpn_protocol(),
-        Some(protocol).filter(|protocol| !protocol.is_empty())
-    );
-    stream
+    TlsConnector::from(Arc::new(config)).connect(name, stream).await
 }

@@ -17,6 +17,7 @@ mod faults;
 mod feedback;
 mod identities;
 mod keys;
+mod management;
 mod modules;
 mod mqtt;
 mod options;

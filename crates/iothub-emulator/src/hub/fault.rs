@@ -1,0 +1,236 @@
+use std::time::Duration;
+
+use iothub_core::{HubErrorCode, Result};
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::options::wrong;
+
+/// One thing that can go wrong, by name.
+///
+/// As JSON a fault is an object with its `name` in kebab case and its fields in camel case, such as
+/// `{"name":"cut-answer","after":10}`.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(
+    tag = "name",
+    rename_all = "kebab-case",
+    rename_all_fields = "camelCase",
+    deny_unknown_fields
+)]
+#[non_exhaustive]
+pub enum Fault {
+    /// A request or a message is refused before anything happens.
+    Refuse {
+        /// With this code.
+        #[serde(serialize_with = "by_name")]
+        code: HubErrorCode,
+        /// What stands in the header `Retry-After`, whatever it is. Without it there is no such header, as at the hub.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry_after: Option<String>,
+    },
+    /// A request or a message is carried out. The connection ends instead of an answer; of a message nobody hears.
+    LoseAnswer,
+    /// Nothing happens. The connection ends instead of an answer; of a message nobody hears.
+    LoseRequest,
+    /// A message over AMQP is not taken, and gets this outcome.
+    ReturnMessage {
+        /// Which.
+        outcome: ReturnedAs,
+    },
+    /// A request is answered with a redirect, and does nothing.
+    Redirect {
+        /// Where to.
+        location: String,
+        /// From 300 to 399. Without it, 307.
+        #[serde(default = "temporary")]
+        status: u16,
+    },
+    /// A request is carried out, and answered so much later by the hub's clock.
+    DelayAnswer {
+        /// How much.
+        #[serde(with = "humantime_serde")]
+        by: Duration,
+    },
+    /// A request is carried out, and the body of the answer comes slowly.
+    SlowAnswer {
+        /// How slowly; at least 1.
+        bytes_per_second: u32,
+    },
+    /// A request is carried out, and the connection ends in the middle of the body of the answer.
+    CutAnswer {
+        /// After so many bytes of the body.
+        after: usize,
+    },
+    /// A request is carried out, and the answer makes no sense.
+    GarbleAnswer {
+        /// What is wrong with it.
+        kind: Garble,
+    },
+    /// A connection is reset when it has just been accepted.
+    RefuseConnection,
+    /// A connection is reset.
+    CutConnection {
+        /// When so many bytes of TLS came from the client. Without this and the other, at once.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after_read: Option<u64>,
+        /// When so many bytes of TLS went to the client.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after_written: Option<u64>,
+    },
+    /// A connection stays open, and nobody reads from it or writes to it any more.
+    SilenceConnection {
+        /// When so many bytes of TLS came from the client. Without this and the other, at once.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after_read: Option<u64>,
+        /// When so many bytes of TLS went to the client.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after_written: Option<u64>,
+    },
+    /// A connection carries so much in each direction, and no more.
+    SlowConnection {
+        /// How much; at least 1.
+        bytes_per_second: u32,
+    },
+    /// What the hub says on a connection goes out byte by byte.
+    SplitConnection,
+    /// A connection is shown a certificate with something wrong.
+    Certificate {
+        /// What.
+        flaw: CertificateFlaw,
+    },
+}
+
+/// What a client hears of a message that was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum ReturnedAs {
+    /// `released`
+    Released,
+    /// `modified`
+    Modified,
+    /// `modified`, undeliverable here
+    Undeliverable,
+    /// `rejected` without a reason
+    Rejected,
+}
+
+/// What is wrong with an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Garble {
+    /// It has no body.
+    Empty,
+    /// It is `null`.
+    Null,
+    /// It is a JSON array of a string, whatever was asked for.
+    WrongType,
+    /// It is half of a JSON text.
+    Truncated,
+    /// It is JSON with bytes that are not UTF-8.
+    NotUtf8,
+    /// It begins with a byte order mark.
+    ByteOrderMark,
+    /// It is a hundred thousand arrays in each other.
+    Deep,
+    /// It is a page of HTML, with status 502, as a gateway has it.
+    Html,
+    /// It says to be plain text.
+    ContentType,
+    /// It has a header of 100 KiB.
+    LongHeader,
+    /// It has three hundred headers more.
+    ManyHeaders,
+}
+
+/// What is wrong with a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum CertificateFlaw {
+    /// It was valid until yesterday.
+    Expired,
+    /// It is valid from tomorrow on.
+    NotYetValid,
+    /// It is for another host.
+    OtherHost,
+    /// It was signed by an authority that nobody knows.
+    UnknownAuthority,
+    /// Nothing: it is another good one.
+    Renewed,
+}
+
+/// What a fault happens to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Victim {
+    /// A request over HTTPS.
+    Request,
+    /// A message over AMQP.
+    Message,
+    /// A connection, when it is accepted.
+    Connection,
+}
+
+impl Fault {
+    /// The name that it has in JSON and in the journal.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Refuse { .. } => "refuse",
+            Self::LoseAnswer => "lose-answer",
+            Self::LoseRequest => "lose-request",
+            Self::ReturnMessage { .. } => "return-message",
+            Self::Redirect { .. } => "redirect",
+            Self::DelayAnswer { .. } => "delay-answer",
+            Self::SlowAnswer { .. } => "slow-answer",
+            Self::CutAnswer { .. } => "cut-answer",
+            Self::GarbleAnswer { .. } => "garble-answer",
+            Self::RefuseConnection => "refuse-connection",
+            Self::CutConnection { .. } => "cut-connection",
+            Self::SilenceConnection { .. } => "silence-connection",
+            Self::SlowConnection { .. } => "slow-connection",
+            Self::SplitConnection => "split-connection",
+            Self::Certificate { .. } => "certificate",
+        }
+    }
+
+    pub(super) fn happens_to(&self, victim: Victim) -> bool {
+        match self {
+            Self::Refuse { .. } | Self::LoseAnswer | Self::LoseRequest => victim != Victim::Connection,
+            Self::ReturnMessage { .. } => victim == Victim::Message,
+            Self::Redirect { .. }
+            | Self::DelayAnswer { .. }
+            | Self::SlowAnswer { .. }
+            | Self::CutAnswer { .. }
+            | Self::GarbleAnswer { .. } => victim == Victim::Request,
+            Self::RefuseConnection
+            | Self::CutConnection { .. }
+            | Self::SilenceConnection { .. }
+            | Self::SlowConnection { .. }
+            | Self::SplitConnection
+            | Self::Certificate { .. } => victim == Victim::Connection,
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        match self {
+            Self::SlowAnswer { bytes_per_second: 0 } | Self::SlowConnection { bytes_per_second: 0 } => {
+                Err(wrong(format!(
+                    "{}: bytesPerSecond is at least 1; silence-connection has none",
+                    self.name()
+                )))
+            }
+            Self::Redirect { status, .. } if !(300..400).contains(status) => Err(wrong(format!(
+                "redirect: status is {status}, and has to be from 300 to 399"
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn by_name<S: Serializer>(code: &HubErrorCode, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    serializer.serialize_str(code.as_str())
+}
+
+fn temporary() -> u16 {
+    307
+}
