@@ -113,6 +113,13 @@ impl Emulator {
                 () = stop.requested() => {}
             }
         });
+        let (engine, stop) = (hub.clone().work_on_jobs(), stopping.listener());
+        doors.spawn(async move {
+            tokio::select! {
+                () = engine => {}
+                () = stop.requested() => {}
+            }
+        });
         let authority = Arc::new(authority);
         let tls = Encryption::new(&authority, host.name(), &[b"h2", b"http/1.1"])?;
         let account = Account::new(&format!("https://{host}"), &hub, entra.clone())?;

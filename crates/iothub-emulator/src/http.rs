@@ -16,6 +16,7 @@ mod methods;
 mod modules;
 mod queries;
 mod router;
+mod scheduled_jobs;
 mod twins;
 mod web_socket;
 mod web_socket_bytes;

@@ -44,6 +44,7 @@ pub(crate) mod queue;
 mod registry;
 mod reset;
 pub(crate) mod sas;
+pub(crate) mod scheduled_jobs;
 pub(crate) mod service_bound;
 pub(crate) mod sessions;
 pub(crate) mod sku;
@@ -100,6 +101,7 @@ use self::{
     methods::PendingMethods,
     registry::Registry,
     sas::SasToken,
+    scheduled_jobs::ScheduledJobs,
     sessions::Sessions,
     telemetry::Telemetry,
     throttle::Throttle,
@@ -126,6 +128,7 @@ struct Inner {
     /// Locked before the registry by whoever needs both.
     configurations: RwLock<Configurations>,
     transfers: Transfers,
+    scheduled_jobs: ScheduledJobs,
     arrivals: Mutex<HashMap<Target, Arc<Notify>>>,
     deadlines: Deadlines,
     feedback: Feedback,
@@ -164,6 +167,7 @@ impl Hub {
             registry: RwLock::default(),
             configurations: RwLock::default(),
             transfers: Transfers::default(),
+            scheduled_jobs: ScheduledJobs::default(),
             arrivals: Mutex::default(),
             deadlines: Deadlines::default(),
             feedback: Feedback::new(&options.feedback),
@@ -276,6 +280,10 @@ impl Hub {
 
     fn transfers(&self) -> &Transfers {
         &self.0.transfers
+    }
+
+    fn scheduled_jobs(&self) -> &ScheduledJobs {
+        &self.0.scheduled_jobs
     }
 
     pub(crate) fn feedback(&self) -> &Feedback {

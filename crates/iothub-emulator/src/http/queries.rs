@@ -22,6 +22,12 @@ fn query(hub: &Hub, call: &Call) -> Result<Answer, Failure> {
     let Some(Value::String(text)) = body.get("query") else {
         return Err(Failure::argument("BadRequest: query has to be a string"));
     };
+    let (most, continuation) = paging(call)?;
+    hub.query(&call.grant, text, most, continuation).map(answer)
+}
+
+/// How many rows a client wants, and from where on.
+pub(crate) fn paging(call: &Call) -> Result<(u64, Option<&str>), Failure> {
     let most = match call.header("x-ms-max-item-count") {
         None | Some("") => PAGE,
         // Some clients ask for as many as there are with -1.
@@ -30,12 +36,14 @@ fn query(hub: &Hub, call: &Call) -> Result<Answer, Failure> {
             Err(_) => return Err(Failure::argument("x-ms-max-item-count has to be a number")),
         },
     };
-    let continuation = call.header(CONTINUATION.as_str()).filter(|token| !token.is_empty());
-    hub.query(&call.grant, text, most, continuation).map(answer)
+    Ok((
+        most,
+        call.header(CONTINUATION.as_str()).filter(|token| !token.is_empty()),
+    ))
 }
 
 /// The continuation is left out at the end, because some clients go on as long as the header is there.
-fn answer(page: Page) -> Answer {
+pub(crate) fn answer(page: Page) -> Answer {
     let answer = Answer::json(page.json).with(ITEM_TYPE, page.item_type);
     match page.continuation {
         Some(token) => answer.with(CONTINUATION, &token),

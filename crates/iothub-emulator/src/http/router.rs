@@ -4,7 +4,7 @@ use iothub_core::HubErrorCode;
 
 use super::{
     Answer, Rooms, call::Call, configurations, device_files, device_messages, devices, feedback, jobs, keys, methods,
-    modules, queries, twins,
+    modules, queries, scheduled_jobs, twins,
 };
 use crate::hub::{CertificateChain, Failure, Hub};
 
@@ -70,6 +70,10 @@ fn answer_at_once(hub: &Hub, call: &Call, method: &Method, path: &[&str]) -> Res
         (&Method::GET, ["jobs"]) => jobs::list(hub, call),
         (&Method::GET, ["jobs", _]) => jobs::get(hub, call),
         (&Method::DELETE, ["jobs", _]) => jobs::cancel(hub, call),
+        (&Method::GET, ["jobs", "v2", "query"]) => scheduled_jobs::list(hub, call),
+        (&Method::GET, ["jobs", "v2", _]) => scheduled_jobs::get(hub, call),
+        (&Method::PUT, ["jobs", "v2", _]) => scheduled_jobs::put(hub, call),
+        (&Method::POST, ["jobs", "v2", _, "cancel"]) => scheduled_jobs::cancel(hub, call),
         (&Method::GET, ["statistics", "devices"]) => hub.device_statistics(&call.grant).map(Answer::json),
         (&Method::GET, ["statistics", "service"]) => hub.service_statistics(&call.grant).map(Answer::json),
         (method, path) => Err(unknown(method, path)),

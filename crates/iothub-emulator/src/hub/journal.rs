@@ -190,6 +190,10 @@ pub enum Operation {
     Import,
     /// An export job was started.
     Export,
+    /// A job was scheduled.
+    ScheduleJob,
+    /// A scheduled job was cancelled.
+    CancelJob,
 }
 
 /// Where requests come in.

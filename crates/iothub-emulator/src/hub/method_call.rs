@@ -7,7 +7,7 @@ use time::Duration;
 use super::{Failure, json_text::RawMembers};
 
 /// What a service says when it invokes a method.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct MethodCall {
     pub(crate) name: String,
     /// JSON, byte for byte as it came.

@@ -5,7 +5,7 @@ use std::ops::Bound;
 use super::{
     DataAction, Failure, Grant, Hub,
     continuation::Continuation,
-    query::{Query, Shape, Source},
+    query::{Document, Query, Shape, Source},
     registry::Registry,
     sku::Meter,
     twin_document::twin_document,
@@ -23,15 +23,27 @@ pub(crate) struct Page {
     pub(crate) continuation: Option<String>,
 }
 
+/// Something that queries find, and that can be a row as it is.
+pub(super) trait Row: Document {
+    /// All of it, as JSON.
+    fn write(&self) -> Result<Vec<u8>, Failure>;
+}
+
+impl Row for TwinView<'_> {
+    fn write(&self) -> Result<Vec<u8>, Failure> {
+        twin_document(self.device_id, self.device, self.module).map(|twin| twin.json)
+    }
+}
+
 /// The rows of a page so far, written one behind the other.
-struct Rows {
+pub(super) struct Rows {
     json: Vec<u8>,
     count: u64,
     most: u64,
 }
 
-/// Where the next twin is: a device, or a module on it.
-type Place = (Box<str>, Option<Box<str>>);
+/// Where the next row is: a device, or a module on it; of jobs, the job and the number of the device in it.
+pub(super) type Place = (Box<str>, Option<Box<str>>);
 
 impl Hub {
     /// Answers a query with at most `most` rows, from where `continuation` says.
@@ -82,9 +94,9 @@ impl Hub {
         let mut count = 0;
         let mut groups = query.groups();
         let is_aggregate = query.shape() == Shape::Aggregate;
-        self.visit(&query, None, |twin| {
-            match query.matches(twin) {
-                true if is_aggregate => groups.add(twin),
+        self.visit(&query, None, |found| {
+            match query.matches(found) {
+                true if is_aggregate => groups.add(found),
                 matches => count += u64::from(matches),
             }
             true
@@ -97,16 +109,16 @@ impl Hub {
 
     fn select(&self, query: &Query, start: &Continuation, rows: &mut Rows) -> Result<Option<Continuation>, Failure> {
         let mut failure = None;
-        let next = self.visit(query, start.place.clone(), |twin| {
-            if !query.matches(twin) {
+        let next = self.visit(query, start.place.clone(), |found| {
+            if !query.matches(found) {
                 return true;
             }
             if rows.is_full() {
                 return false;
             }
             let row = match query.shape() {
-                Shape::Documents => twin_document(twin.device_id, twin.device, twin.module).map(|twin| twin.json),
-                _ => Ok(query.row(twin).into_bytes()),
+                Shape::Documents => found.write(),
+                _ => Ok(query.row(found).into_bytes()),
             };
             match row {
                 Ok(row) => rows.push(&row),
@@ -123,9 +135,9 @@ impl Hub {
     /// All rows are made each time, because each twin may be in any of them.
     fn aggregate(&self, query: &Query, start: &Continuation, rows: &mut Rows) -> Option<Continuation> {
         let mut groups = query.groups();
-        self.visit(query, None, |twin| {
-            if query.matches(twin) {
-                groups.add(twin);
+        self.visit(query, None, |found| {
+            if query.matches(found) {
+                groups.add(found);
             }
             true
         });
@@ -139,22 +151,25 @@ impl Hub {
         None
     }
 
-    /// Shows twins in order until `visitor` has seen enough, and says at which one it stopped.
-    ///
+    /// Shows what a query asks about, in order, until `visitor` has seen enough, and says where it stopped.
+    fn visit(&self, query: &Query, start: Option<Place>, mut visitor: impl FnMut(&dyn Row) -> bool) -> Option<Place> {
+        match query.source() {
+            Source::Jobs => self.visit_device_jobs(start, visitor),
+            twins => self.visit_twins(twins, start, |twin| visitor(twin)),
+        }
+    }
+
     /// The registry is let go again and again, so that a long query does not hold up those who write.
-    fn visit(
+    pub(super) fn visit_twins(
         &self,
-        query: &Query,
+        source: Source,
         start: Option<Place>,
         mut visitor: impl FnMut(&TwinView<'_>) -> bool,
     ) -> Option<Place> {
-        if query.source() == Source::Jobs {
-            return None;
-        }
         let mut next = Some(start.unwrap_or_default());
         while let Some(place) = next {
             let registry = self.registry();
-            match registry.visit_some(query.source(), &place, &mut visitor) {
+            match registry.visit_some(source, &place, &mut visitor) {
                 Visited::Stopped(place) => return Some(place),
                 Visited::Paused(place) => next = Some(place),
                 Visited::Done => next = None,
@@ -211,7 +226,7 @@ impl Registry {
 }
 
 impl Rows {
-    fn new(most: u64) -> Self {
+    pub(super) fn new(most: u64) -> Self {
         Self {
             json: vec![b'['],
             count: 0,
@@ -219,11 +234,11 @@ impl Rows {
         }
     }
 
-    fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.count >= self.most
     }
 
-    fn push(&mut self, row: &[u8]) {
+    pub(super) fn push(&mut self, row: &[u8]) {
         if self.count > 0 {
             self.json.push(b',');
         }
@@ -231,7 +246,7 @@ impl Rows {
         self.count += 1;
     }
 
-    fn finish(mut self) -> Vec<u8> {
+    pub(super) fn finish(mut self) -> Vec<u8> {
         self.json.push(b']');
         self.json
     }
@@ -239,7 +254,7 @@ impl Rows {
 
 /// The rows of a page if nobody asks for another number. The service does not say how many it gives.
 pub(crate) const PAGE: u64 = 100;
-const MAX_PAGE: u64 = 1000;
+pub(super) const MAX_PAGE: u64 = 1000;
 /// The published limit of a query.
 const MAX_TEXT: usize = 8192;
 /// How many devices are looked at before others get a turn.

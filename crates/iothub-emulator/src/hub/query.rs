@@ -3,10 +3,6 @@
 //!
 //! Nothing in here knows where documents come from. A document is asked for the value at a path; it never has to exist
 //! as a tree.
-#![cfg_attr(
-    not(test),
-    expect(dead_code, reason = "some of it is for scheduled jobs, which are not served yet")
-)]
 
 mod column;
 mod condition;

@@ -85,6 +85,15 @@ impl Sku {
         each.saturating_mul(units)
     }
 
+    /// How many scheduled jobs wait or run at most, whatever the number of units.
+    pub(crate) fn active_jobs(self) -> usize {
+        match self {
+            Self::F1 | Self::B1 | Self::S1 => 1,
+            Self::B2 | Self::S2 => 5,
+            Self::B3 | Self::S3 => 10,
+        }
+    }
+
     /// What a message is counted in, in bytes: a larger one counts as several.
     pub(crate) fn message_meter(self) -> usize {
         match self {
@@ -156,5 +165,6 @@ mod tests {
             assert_eq!(sku.rate(units, meter), Rate { count, per }, "{sku:?} {units} {meter:?}");
         }
         assert_eq!(Sku::S1.daily_messages(2), 800_000);
+        assert_eq!([Sku::S1, Sku::S2, Sku::S3].map(Sku::active_jobs), [1, 5, 10]);
     }
 }

@@ -42,6 +42,11 @@ impl Throttle {
         }
     }
 
+    /// How many scheduled jobs wait or run at most.
+    pub(super) fn active_jobs(&self) -> usize {
+        self.sku.active_jobs()
+    }
+
     fn take(&self, meter: Meter, amount: u32, now: OffsetDateTime) -> Result<(), Failure> {
         let rate = self.sku.rate(self.units, meter);
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);

@@ -36,8 +36,20 @@ impl Hub {
         write: Write,
     ) -> Result<Document, Failure> {
         self.allow(grant, DataAction::WriteTwins)?;
+        self.change_twin(target, condition, request, write)?;
+        document(&self.registry(), target)
+    }
+
+    /// The same for the hub itself, which does not want to see the twin.
+    pub(super) fn change_twin(
+        &self,
+        target: &Target,
+        condition: IfMatch,
+        request: &TwinRequest,
+        write: Write,
+    ) -> Result<(), Failure> {
         let now = self.clock().now();
-        let (document, changed) = {
+        let changed = {
             let mut registry = self.registry_mut();
             let twin = &mut registry.identity_mut(target).map_err(as_device)?.twin;
             if let IfMatch::Tag { tag, .. } = condition.only_quoted()
@@ -56,7 +68,7 @@ impl Hub {
             if twin.desired.version != version {
                 self.tell_desired(target, || DesiredChange::of(&twin.desired, &request.desired, write));
             }
-            (document(&registry, target)?, changed)
+            changed
         };
         if changed {
             self.journal().record(Event::Executed {
@@ -65,7 +77,7 @@ impl Hub {
             });
             self.configure(target);
         }
-        Ok(document)
+        Ok(())
     }
 
     /// Merges into the reported properties, as a device does. `patch` is the text of a JSON object.

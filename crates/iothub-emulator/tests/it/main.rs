@@ -22,6 +22,7 @@ mod modules;
 mod mqtt;
 mod options;
 mod queries;
+mod scheduled_jobs;
 mod transcripts;
 mod transfers;
 mod twins;

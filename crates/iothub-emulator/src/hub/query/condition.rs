@@ -21,6 +21,7 @@ impl Condition {
     }
 
     /// Whether it is `*`.
+    #[cfg(test)]
     pub(crate) fn is_all(&self) -> bool {
         self.expression.is_none()
     }

@@ -4,11 +4,14 @@
 
 use std::borrow::Cow;
 
+#[cfg(test)]
 use super::{Document, Found};
 
 /// A document that is JSON text.
+#[cfg(test)]
 pub(crate) struct JsonText<'t>(pub(crate) &'t str);
 
+#[cfg(test)]
 impl Document for JsonText<'_> {
     fn find<'a>(&'a self, names: &[Box<str>]) -> Option<Found<'a>> {
         Found::within(self.0, names)
