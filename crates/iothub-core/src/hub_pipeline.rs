@@ -5,8 +5,8 @@ use azure_core::{
     Error, Result,
     error::ErrorKind,
     http::{
-        ClientOptions, Context, Method, Pipeline, PipelineSendOptions, RawResponse, Request, RetryOptions, Transport,
-        Url,
+        ClientOptions, Context, Method, Pipeline, PipelineSendOptions, RawResponse, Request, RetryOptions, StatusCode,
+        Transport, Url,
         headers::{HeaderValue, USER_AGENT},
         policies::{Policy, PolicyResult},
     },
@@ -184,7 +184,13 @@ impl HubPipeline {
             .pipeline
             .send(&ctx, &mut request.inner, Some(options))
             .instrument(span);
-        let outcome = sent.await.and_then(check);
+        let outcome = sent.await.and_then(check).and_then(|response| {
+            let Some(answer) = request.refusal.and_then(|refusal| refusal(&response)) else {
+                return Ok(response);
+            };
+            let status = answer.code.status().unwrap_or(response.status());
+            Err(refused(answer, status, response))
+        });
         let facts = call.facts();
         if let Some(report) = ctx.value::<CallReport>() {
             report.ended(facts);
@@ -238,12 +244,16 @@ fn check(response: RawResponse) -> Result<RawResponse> {
         return Ok(response);
     }
     let answer = HubError::from_http(status, response.headers(), response.body());
+    Err(refused(answer, status, response))
+}
+
+fn refused(answer: HubError, status: StatusCode, response: RawResponse) -> Error {
     let kind = ErrorKind::HttpResponse {
         status,
         error_code: Some(answer.code.as_str().to_owned()),
         raw_response: Some(Box::new(response)),
     };
-    Err(Error::new(kind, answer))
+    Error::new(kind, answer)
 }
 
 /// All but the unreserved characters of RFC 3986. A hub decodes each segment once.
@@ -252,7 +262,7 @@ const API_VERSION: &str = "2021-04-12";
 
 #[cfg(test)]
 mod tests {
-    use azure_core::http::{StatusCode, UserAgentOptions};
+    use azure_core::http::UserAgentOptions;
 
     use super::*;
     use crate::{CallFacts, HubErrorCode, testing::ScriptedHttp};

@@ -3,19 +3,20 @@ use std::{fmt, time::Duration};
 use azure_core::{
     Result,
     http::{
-        Body, Method, Request, Url,
+        Body, Method, RawResponse, Request, Url,
         headers::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue, IF_MATCH},
     },
 };
 use serde::Serialize;
 
-use crate::{CallLimits, IfMatch, OperationClass, call_limits::EffectiveLimits};
+use crate::{CallLimits, HubError, IfMatch, OperationClass, call_limits::EffectiveLimits};
 
 /// One request to a hub; [`HubPipeline::request`](crate::HubPipeline::request) makes it.
 #[derive(Clone)]
 pub struct HubRequest {
     pub(crate) inner: Request,
     pub(crate) class: OperationClass,
+    pub(crate) refusal: Option<fn(&RawResponse) -> Option<HubError>>,
     head_timeout: Duration,
 }
 
@@ -26,6 +27,7 @@ impl HubRequest {
         Self {
             inner,
             class: OperationClass::of(method),
+            refusal: None,
             head_timeout: Duration::ZERO,
         }
     }
@@ -34,6 +36,14 @@ impl HubRequest {
     #[must_use]
     pub fn class(mut self, class: OperationClass) -> Self {
         self.class = class;
+        self
+    }
+
+    /// Names what is a refusal although the hub answers with a success: that it knows nothing of a job, for one. It
+    /// becomes an error like others, of the status that its code stands for.
+    #[must_use]
+    pub fn refused_if(mut self, refusal: fn(&RawResponse) -> Option<HubError>) -> Self {
+        self.refusal = Some(refusal);
         self
     }
 

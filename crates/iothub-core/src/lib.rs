@@ -14,9 +14,11 @@ mod hub_host;
 mod hub_pipeline;
 mod hub_request;
 mod if_match;
+mod job_wait;
 pub mod models;
 mod module_id;
 mod operation_class;
+mod paged_query;
 mod retry;
 mod schedule;
 #[cfg(feature = "testing")]
@@ -35,3 +37,4 @@ pub use hub_request::HubRequest;
 pub use if_match::IfMatch;
 pub use module_id::ModuleId;
 pub use operation_class::OperationClass;
+pub use paged_query::{PagedQuery, QueryPage, QueryToken};

@@ -11,6 +11,7 @@ mod authentication;
 mod configuration_content;
 mod desired;
 mod import_export;
+mod job_status;
 mod json_text;
 mod null;
 mod open_enum;

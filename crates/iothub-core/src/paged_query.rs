@@ -18,63 +18,129 @@ use azure_core::{
     },
 };
 use futures::channel::oneshot;
-use iothub_core::{Error, HubPipeline, HubRequest, OperationClass, Result};
 use serde_json::json;
 use tracing::Instrument;
 
-mod page;
-mod token;
+use crate::{Error, HubPipeline, HubRequest, OperationClass, Result};
 
-pub use page::QueryPage;
-pub use token::QueryToken;
+mod query_page;
+mod query_token;
 
-use crate::QueryOptions;
+pub use query_page::QueryPage;
+pub use query_token::QueryToken;
 
-/// What the pages of one query have in common.
-#[derive(Debug)]
-pub(crate) struct Query {
-    pub(crate) hub: HubPipeline,
-    pub(crate) text: String,
-    pub(crate) page_size: Option<u32>,
+/// A question that a hub answers with rows, page by page: how every client turns one into a [`Pager`].
+///
+/// Nothing is sent before the pager is polled. Then the next page is asked for while the application works on the one
+/// before, by a task that ends with the pager. A hub that leads in a circle, or that gives pages without a row again and
+/// again, is left with an error.
+///
+/// # Examples
+///
+/// ```no_run
+/// use azure_core::http::{JsonFormat, pager::PagerOptions};
+/// use futures::TryStreamExt;
+/// use iothub_core::{HubPipeline, PagedQuery, QueryPage};
+/// use serde_json::Value;
+///
+/// # async fn example(hub: HubPipeline) -> iothub_core::Result<()> {
+/// let query = PagedQuery::new(&hub, "SELECT deviceId FROM devices")?.with_page_size(Some(100));
+/// let mut rows = query.pager::<QueryPage<Value>, JsonFormat>(PagerOptions::default())?;
+/// while let Some(row) = rows.try_next().await? {
+///     println!("{row}");
+/// }
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct PagedQuery {
+    hub: HubPipeline,
+    /// Asks for the first page.
+    request: HubRequest,
+    /// What is asked for, to be kept in tokens.
+    text: String,
+    page_size: Option<u32>,
     /// What the hub has to call the rows, in the header `x-ms-item-type`.
-    pub(crate) item_type: Option<&'static str>,
-    pub(crate) reads_ahead: bool,
+    item_type: Option<&'static str>,
+    reads_ahead: bool,
 }
 
-impl Query {
-    /// Checks what can be checked without the hub.
-    pub(crate) fn new(hub: &HubPipeline, text: &str, options: &QueryOptions<'_>) -> Result<Self> {
-        let resumed = options.method_options.continuation.as_ref();
-        let resumed = resumed.map(QueryToken::try_from).transpose()?;
+impl PagedQuery {
+    /// A query in the hub's language.
+    ///
+    /// # Errors
+    ///
+    /// The text is empty, or longer than the 8192 characters that a hub takes.
+    pub fn new(hub: &HubPipeline, text: &str) -> Result<Self> {
         let length = text.chars().count();
-        let refusal = if text.trim().is_empty() {
-            Some("a query has a text, such as SELECT * FROM devices".to_owned())
-        } else if length > MAX_TEXT {
-            Some(format!(
-                "a query has at most {MAX_TEXT} characters, and this one has {length}"
-            ))
-        } else if options.page_size == Some(0) {
-            Some("a page has at least one row: leave page_size out for the hub's own size".to_owned())
-        } else {
-            resumed.as_ref().and_then(|token| token.mismatch(text))
-        };
-        match refusal {
-            Some(refusal) => Err(Error::with_message(ErrorKind::DataConversion, refusal)),
-            None => Ok(Self {
-                hub: hub.clone(),
-                text: text.to_owned(),
-                page_size: options.page_size.or(resumed.and_then(|token| token.page_size())),
-                item_type: None,
-                reads_ahead: !options.no_read_ahead,
-            }),
+        if text.trim().is_empty() {
+            return Err(mistake("a query has a text, such as SELECT * FROM devices"));
+        }
+        if length > MAX_TEXT {
+            let text = format!("a query has at most {MAX_TEXT} characters, and this one has {length}");
+            return Err(mistake(text));
+        }
+        let request = hub
+            .request(Method::Post, &["devices", "query"])?
+            .class(OperationClass::Read)
+            .json(&json!({ "query": text }))?;
+        Ok(Self::of_request(hub, text, request))
+    }
+
+    /// Another request that is answered in pages. `text` says what it asks for: tokens belong to it.
+    pub fn of_request(hub: &HubPipeline, text: impl Into<String>, request: HubRequest) -> Self {
+        Self {
+            hub: hub.clone(),
+            request,
+            text: text.into(),
+            page_size: None,
+            item_type: None,
+            reads_ahead: true,
         }
     }
 
-    pub(crate) fn pager<P, F>(self, options: PagerOptions<'_>) -> Pager<P, F>
+    /// How many rows a page has at most. `None` leaves it to the hub, or to the token that the query is resumed with.
+    #[must_use]
+    pub fn with_page_size(mut self, rows: Option<u32>) -> Self {
+        self.page_size = rows;
+        self
+    }
+
+    /// What the hub calls the rows, such as `Twin`. Pages of other rows are then an error.
+    #[must_use]
+    pub fn with_item_type(mut self, item_type: &'static str) -> Self {
+        self.item_type = Some(item_type);
+        self
+    }
+
+    /// Whether the next page is asked for before it is wanted, which it is unless this says otherwise.
+    #[must_use]
+    pub fn with_reading_ahead(mut self, reads_ahead: bool) -> Self {
+        self.reads_ahead = reads_ahead;
+        self
+    }
+
+    /// The pages, and the rows in them.
+    ///
+    /// # Errors
+    ///
+    /// The continuation in the options is no [`QueryToken`] or belongs to another text, or a page is to have no rows.
+    pub fn pager<P, F>(mut self, options: PagerOptions<'_>) -> Result<Pager<P, F>>
     where
         P: Page + DeserializeWith<F> + Send + 'static,
         F: Format + Send + 'static,
     {
+        if self.page_size == Some(0) {
+            return Err(mistake(
+                "a page has at least one row: leave page_size out for the hub's own size",
+            ));
+        }
+        if let Some(continuation) = &options.continuation {
+            let token = QueryToken::try_from(continuation)?;
+            if let Some(mismatch) = token.mismatch(&self.text) {
+                return Err(mistake(mismatch));
+            }
+            self.page_size = self.page_size.or(token.page_size());
+        }
         let options = PagerOptions {
             context: options.context.into_owned(),
             continuation: options.continuation,
@@ -83,42 +149,34 @@ impl Query {
             query: self,
             progress: Mutex::default(),
         });
-        Pager::new(
+        Ok(Pager::new(
             move |state, options| {
                 let pages = Arc::clone(&pages);
                 Box::pin(async move { pages.next(&state, &options.context).await })
             },
             Some(options),
-        )
+        ))
     }
 
-    fn request(&self, place: Option<&str>) -> Result<HubRequest> {
-        let mut request = self
-            .hub
-            .request(Method::Post, &["devices", "query"])?
-            .class(OperationClass::Read)
-            .json(&json!({ "query": self.text }))?;
+    fn request(&self, place: Option<&str>) -> HubRequest {
+        let mut request = self.request.clone();
         if let Some(size) = self.page_size {
             request = request.header(MAX_ITEM_COUNT, size.to_string());
         }
         if let Some(place) = place {
             request = request.header(CONTINUATION, place.to_owned());
         }
-        Ok(request)
+        request
     }
 
     /// An answer with rows of the wrong kind would be read as something that it is not.
     fn check(&self, response: &RawResponse) -> Result<()> {
         let found = response.headers().get_optional_str(&ITEM_TYPE);
         match (self.item_type, found) {
-            (Some(wanted), Some(found)) if !wanted.eq_ignore_ascii_case(found) => {
-                Err(Error::with_message_fn(ErrorKind::DataConversion, || {
-                    format!(
-                        "the rows of this query are of the kind {found}, not {wanted}: SELECT * gives twins; other rows \
-                         are read with `query`, as a type of yours"
-                    )
-                }))
-            }
+            (Some(wanted), Some(found)) if !wanted.eq_ignore_ascii_case(found) => Err(mistake(format!(
+                "the rows of this query are of the kind {found}, not {wanted}: SELECT * gives twins; other rows are \
+                     read with `query`, as a type of yours"
+            ))),
             _ => Ok(()),
         }
     }
@@ -126,7 +184,7 @@ impl Query {
 
 /// Gives the pages of one query in turn, to the closure of a [`Pager`].
 struct Pages {
-    query: Query,
+    query: PagedQuery,
     progress: Mutex<Progress>,
 }
 
@@ -155,7 +213,7 @@ impl Pages {
         };
         let response = match fetched {
             Some(outcome) => outcome?,
-            None => self.query.hub.send(context, self.query.request(place)?).await?,
+            None => self.query.hub.send(context, self.query.request(place)).await?,
         };
         self.query.check(&response)?;
 
@@ -167,7 +225,7 @@ impl Pages {
         };
         let is_new = self.progress().give(&next, response.body())?;
         if is_new && self.query.reads_ahead {
-            let ahead = Ahead::start(&self.query, &next, context)?;
+            let ahead = Ahead::start(&self.query, &next, context);
             self.progress().ahead = Some(ahead);
         }
         let token = QueryToken::new(&self.query.text, self.query.page_size, next);
@@ -222,19 +280,19 @@ struct Ahead {
 }
 
 impl Ahead {
-    fn start(query: &Query, place: &str, context: &Context<'static>) -> Result<Self> {
-        let request = query.request(Some(place))?;
+    fn start(query: &PagedQuery, place: &str, context: &Context<'static>) -> Self {
+        let request = query.request(Some(place));
         let (hub, context) = (query.hub.clone(), context.clone());
         let (give, answer) = oneshot::channel();
         let fetch = async move {
             // Nobody listens any more if the query has been dropped in this moment.
             let _ = give.send(hub.send(&context, request).await);
         };
-        Ok(Self {
+        Self {
             place: place.to_owned(),
             answer,
             task: get_async_runtime().spawn(Box::pin(fetch.in_current_span())),
-        })
+        }
     }
 }
 
@@ -251,6 +309,10 @@ impl Drop for Ahead {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+fn mistake(text: impl Into<std::borrow::Cow<'static, str>>) -> Error {
+    Error::with_message(ErrorKind::DataConversion, text)
 }
 
 fn has_rows(json: &[u8]) -> bool {
@@ -271,6 +333,3 @@ const MAX_EMPTY: u32 = 1000;
 const CONTINUATION: HeaderName = HeaderName::from_static("x-ms-continuation");
 const MAX_ITEM_COUNT: HeaderName = HeaderName::from_static("x-ms-max-item-count");
 const ITEM_TYPE: HeaderName = HeaderName::from_static("x-ms-item-type");
-
-#[cfg(test)]
-mod tests;

@@ -5,10 +5,8 @@ mod bulk_operation;
 mod bulk_result;
 mod client;
 mod job_failure;
-mod job_wait;
 mod key_renewal;
 mod options;
-mod query;
 #[cfg(test)]
 mod scripted;
 mod twin_id;
@@ -34,7 +32,7 @@ pub mod models {
 pub use bulk_operation::BulkOperation;
 pub use bulk_result::{BulkItemResult, BulkOutcome, BulkResult};
 pub use client::RegistryClient;
-pub use iothub_core::IfMatch;
+pub use iothub_core::{IfMatch, QueryPage, QueryToken};
 pub use job_failure::JobFailure;
 pub use key_renewal::KeyRenewal;
 pub use options::{
@@ -61,5 +59,4 @@ pub use options::{
     GetTwinOptions, ListDevicesOptions, ModifyTwinOptions, QueryOptions, ReplaceTwinOptions, UpdateTwinOptions,
 };
 pub use options::{ModifyDeviceOptions, RegenerateKeysOptions};
-pub use query::{QueryPage, QueryToken};
 pub use twin_id::TwinId;

@@ -1,14 +1,7 @@
-use azure_core::{
-    credentials::Secret,
-    fmt::SafeDebug,
-    http::{
-        JsonFormat,
-        poller::{PollerStatus, StatusMonitor},
-    },
-};
+use azure_core::{credentials::Secret, fmt::SafeDebug};
 use serde::{Serialize, Serializer};
 
-use super::{ImportExportJob, JobStatus, JobType};
+use super::JobType;
 
 /// An export of the registry to a blob: one line of JSON for each device and module, as
 /// [`ExportImportDevice`](super::ExportImportDevice).
@@ -156,22 +149,6 @@ pub enum StorageAuthentication {
     /// As a user-assigned identity of the hub, by its resource id
     /// (`/subscriptions/…/Microsoft.ManagedIdentity/userAssignedIdentities/…`).
     UserAssignedIdentity(String),
-}
-
-/// The hub has words of its own for how far a job is. One that nobody knows is not taken for an end.
-impl StatusMonitor for ImportExportJob {
-    type Output = Self;
-    type Format = JsonFormat;
-
-    fn status(&self) -> PollerStatus {
-        match &self.status {
-            JobStatus::Completed => PollerStatus::Succeeded,
-            JobStatus::Failed => PollerStatus::Failed,
-            JobStatus::Cancelled => PollerStatus::Canceled,
-            JobStatus::Other(word) => PollerStatus::UnknownValue(word.clone()),
-            _ => PollerStatus::InProgress,
-        }
-    }
 }
 
 impl Serialize for ExportDevices {

@@ -1,8 +1,7 @@
 use std::fmt;
 
 use async_trait::async_trait;
-use azure_core::http::pager::Page;
-use iothub_core::Result;
+use azure_core::{Result, http::pager::Page};
 use serde::Deserialize;
 
 /// Some rows of a query, in one answer of the hub.

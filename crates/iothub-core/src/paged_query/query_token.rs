@@ -1,8 +1,7 @@
 use std::{fmt, str::FromStr};
 
-use azure_core::{error::ErrorKind, http::pager::PagerContinuation};
+use azure_core::{Error, Result, error::ErrorKind, http::pager::PagerContinuation};
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
-use iothub_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 /// Where a query goes on, to be kept and resumed later or elsewhere.
@@ -19,26 +18,24 @@ use serde::{Deserialize, Serialize};
 /// # Examples
 ///
 /// ```no_run
-/// use azure_core::http::pager::PagerOptions;
-/// use iothub_registry::{QueryOptions, QueryToken, models::TwinPage};
+/// use azure_core::http::{JsonFormat, pager::PagerOptions};
 /// use futures::TryStreamExt;
+/// use iothub_core::{HubPipeline, PagedQuery, QueryPage, QueryToken};
+/// use serde_json::Value;
 ///
-/// # async fn example(registry: iothub_registry::RegistryClient) -> iothub_core::Result<()> {
-/// let mut pages = registry.query_twins("SELECT * FROM devices WHERE tags.site = 'x'", None)?.into_pages();
-/// let first: Option<TwinPage> = pages.try_next().await?.map(|page| page.into_model()).transpose()?;
+/// # async fn example(hub: HubPipeline) -> iothub_core::Result<()> {
+/// let query = PagedQuery::new(&hub, "SELECT * FROM devices WHERE tags.site = 'x'")?;
+/// let mut pages = query.pager::<QueryPage<Value>, JsonFormat>(PagerOptions::default())?.into_pages();
+/// pages.try_next().await?;
 /// let kept: Option<String> = pages.into_continuation().map(String::from);
 ///
 /// // Later, perhaps in another process.
 /// if let Some(kept) = kept {
 ///     let token: QueryToken = kept.parse()?;
-///     let options = QueryOptions {
-///         method_options: PagerOptions { continuation: Some(token.clone().into()), ..PagerOptions::default() },
-///         ..QueryOptions::default()
-///     };
-///     let rest = registry.query_twins(token.query(), Some(options))?;
+///     let options = PagerOptions { continuation: Some(token.clone().into()), ..PagerOptions::default() };
+///     let rest = PagedQuery::new(&hub, token.query())?.pager::<QueryPage<Value>, JsonFormat>(options)?;
 ///     # let _ = rest;
 /// }
-/// # let _ = first;
 /// # Ok(()) }
 /// ```
 #[doc(alias = "ContinuationToken")]
@@ -67,7 +64,7 @@ impl QueryToken {
         })
     }
 
-    /// The text of the query.
+    /// The text of the query; of another list, what says which one it is.
     pub fn query(&self) -> &str {
         &self.0.query
     }
@@ -105,7 +102,7 @@ impl FromStr for QueryToken {
             .ok_or_else(|| {
                 Error::with_message(
                     ErrorKind::DataConversion,
-                    "this is no continuation token of a query: take the one that a pager of the registry gave, whole",
+                    "this is no continuation token of a query: take the one that a pager gave, whole",
                 )
             })
     }

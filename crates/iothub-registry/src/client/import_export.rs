@@ -1,18 +1,19 @@
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use azure_core::http::{Context, Method, Poller, Response};
-use futures::future::{Either, select};
+use azure_core::{
+    error::ErrorKind,
+    http::{Context, Method, Poller, Response},
+};
 use iothub_core::{
-    Error, HubError, HubErrorCode, Result,
+    Error, HubErrorCode, Result,
     models::{ExportDevices, ImportDevices, ImportExportJob},
 };
 use serde::Serialize;
 
 use super::RegistryClient;
 use crate::{
-    BeginExportDevicesOptions, BeginImportDevicesOptions, CancelJobOptions, GetJobOptions, ListJobsOptions,
+    BeginExportDevicesOptions, BeginImportDevicesOptions, CancelJobOptions, GetJobOptions, JobFailure, ListJobsOptions,
     WaitForJobOptions,
-    job_wait::{JobWait, sleep},
 };
 
 /// Imports and exports: jobs of the hub that move identities, twins and configurations from and to blobs.
@@ -216,14 +217,10 @@ impl RegistryClient {
     /// ```
     pub fn wait_for_job(&self, id: &str, options: Option<WaitForJobOptions<'_>>) -> Result<Poller<ImportExportJob>> {
         let options = options.unwrap_or_default();
-        let wait = Arc::new(JobWait::new(&self.hub, id, &options)?);
-        Ok(Poller::new(
-            move |_, options| {
-                let wait = Arc::clone(&wait);
-                Box::pin(async move { wait.next(&options.context).await })
-            },
-            Some(options.method_options.into_owned()),
-        ))
+        let job = self.hub.request(Method::Get, &["jobs", id])?;
+        let failure = |job| Error::new(ErrorKind::Other, JobFailure { job });
+        self.hub
+            .wait_for_job(job, failure, options.outage, options.method_options)
     }
 
     async fn begin_job(
@@ -233,36 +230,14 @@ impl RegistryClient {
         context: &Context<'_>,
     ) -> Result<Response<ImportExportJob>> {
         let request = self.hub.request(Method::Post, &["jobs", "create"])?.json(job)?;
-        let mut end = queue_for.map(sleep);
-        let mut pause = FIRST_PAUSE;
-        loop {
-            let error = match self.hub.send(context, request.clone()).await {
-                Ok(response) => return Ok(response.into()),
-                Err(error) => error,
-            };
-            let Some(end) = end.as_mut().filter(|_| is_taken(&error)) else {
-                return Err(error);
-            };
-            tracing::debug!(?pause, "another import or export runs: waiting for its end");
-            if let Either::Left(_) = select(end, sleep(pause)).await {
-                return Err(error);
-            }
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
+        let is_taken = |code: &HubErrorCode| *code == HubErrorCode::JobQuotaExceeded;
+        Ok(self.hub.begin_job(context, request, is_taken, queue_for).await?.into())
     }
 }
-
-fn is_taken(error: &Error) -> bool {
-    HubError::of(error).is_some_and(|hub| hub.code == HubErrorCode::JobQuotaExceeded)
-}
-
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests {
     use azure_core::{
-        error::ErrorKind,
         http::{StatusCode, poller::PollerOptions},
         time,
     };
@@ -276,10 +251,7 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::{
-        JobFailure,
-        scripted::{body, code, refusal, registry},
-    };
+    use crate::scripted::{body, code, refusal, registry};
 
     #[tokio::test]
     async fn an_export_and_an_import_begin_with_one_call_each() -> Result<()> {

@@ -1,15 +1,12 @@
 use azure_core::http::Pager;
 use iothub_core::{
-    Result,
+    PagedQuery, QueryPage, Result,
     models::{TwinFormat, TwinPage},
 };
 use serde::de::DeserializeOwned;
 
 use super::RegistryClient;
-use crate::{
-    ListDevicesOptions, QueryOptions,
-    query::{Query, QueryPage},
-};
+use crate::{ListDevicesOptions, QueryOptions};
 
 /// Queries.
 ///
@@ -64,8 +61,7 @@ impl RegistryClient {
         T: DeserializeOwned + Send + 'static,
     {
         let options = options.unwrap_or_default();
-        let query = Query::new(&self.hub, text, &options)?;
-        Ok(query.pager(options.method_options))
+        self.paged_query(text, &options)?.pager(options.method_options)
     }
 
     /// Asks for twins: `SELECT * FROM devices`, or `FROM devices.modules`, with a condition or without.
@@ -94,11 +90,8 @@ impl RegistryClient {
     #[doc(alias = "QueryTwins")]
     pub fn query_twins(&self, text: &str, options: Option<QueryOptions<'_>>) -> Result<Pager<TwinPage, TwinFormat>> {
         let options = options.unwrap_or_default();
-        let query = Query {
-            item_type: Some("Twin"),
-            ..Query::new(&self.hub, text, &options)?
-        };
-        Ok(query.pager(options.method_options))
+        let query = self.paged_query(text, &options)?.with_item_type("Twin");
+        query.pager(options.method_options)
     }
 
     /// Lists all devices, by their twins, however many there are.
@@ -127,4 +120,14 @@ impl RegistryClient {
     pub fn list_devices(&self, options: Option<ListDevicesOptions<'_>>) -> Result<Pager<TwinPage, TwinFormat>> {
         self.query_twins("SELECT * FROM devices", options.map(QueryOptions::from))
     }
+
+    fn paged_query(&self, text: &str, options: &QueryOptions<'_>) -> Result<PagedQuery> {
+        let query = PagedQuery::new(&self.hub, text)?;
+        Ok(query
+            .with_page_size(options.page_size)
+            .with_reading_ahead(!options.no_read_ahead))
+    }
 }
+
+#[cfg(test)]
+mod tests;
