@@ -28,6 +28,7 @@ const FEATURE_BUILDS: &[&[&str]] = &[
     &["-p", "iothub-registry", "--no-default-features"],
     &["-p", "iothub-service", "--no-default-features"],
     &["-p", "iothub-service", "--no-default-features", "--features", "hyper"],
+    &["-p", "iothub-jobs", "--no-default-features"],
     &["-p", "iothub", "--no-default-features"],
     &["-p", "iothub", "--all-features"],
 ];

@@ -109,7 +109,7 @@ impl Hub {
         }
     }
 
-    fn client_options(&self) -> ClientOptions {
+    pub(crate) fn client_options(&self) -> ClientOptions {
         ClientOptions {
             transport: Some(self.http.clone().into()),
             ..Default::default()

@@ -4,4 +4,5 @@
 
 mod entra;
 mod hub;
+mod jobs;
 mod shared_access;
