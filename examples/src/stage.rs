@@ -4,6 +4,7 @@ use azure_core::{Bytes, cloud::CustomConfiguration, error::ErrorKind, http::Clie
 use iothub::{
     ConnectionString, Credential, DefaultAzureCredential, DeviceId, Error, HubHost, Result,
     auth::Environment,
+    jobs::{JobClient, JobClientOptions},
     registry::{RegistryClient, RegistryClientOptions},
     service::{ServiceClient, ServiceClientOptions},
 };
@@ -101,6 +102,15 @@ impl Stage {
             ..Default::default()
         };
         RegistryClient::new(self.host.clone(), self.credential.clone(), Some(options))
+    }
+
+    /// The scheduled jobs of the hub.
+    pub fn jobs(&self) -> Result<JobClient> {
+        let options = JobClientOptions {
+            client_options: self.client_options(),
+            ..Default::default()
+        };
+        JobClient::new(self.host.clone(), self.credential.clone(), Some(options))
     }
 
     /// What talks to the devices of the hub.
