@@ -5,41 +5,32 @@
 
 #![expect(clippy::print_stdout, reason = "figures are what it is for")]
 
-use std::{
-    error::Error,
-    fs,
-    io::{BufRead, BufReader, Read, Write, stdin, stdout},
-    process::{Child, Command, Stdio},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use azure_core::http::ClientOptions;
-use futures::{StreamExt, TryStreamExt, stream};
-use iothub::{
-    models::{Device, TwinContent},
-    registry::{BulkOperation, ListDevicesOptions, RegistryClient, RegistryClientOptions},
-};
-use iothub_emulator::{Emulator, EmulatorOptions};
-use iothub_transport_http::{HyperOptions, HyperTransport};
-use serde_json::{Value, json};
+use futures::TryStreamExt;
+use iothub::registry::ListDevicesOptions;
+use serde_json::Value;
 
-type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
+use crate::hub_process::{HUB, Hub, Result, fill, resident, serve};
+
+mod hub_process;
 
 #[tokio::main(worker_threads = 2)]
 async fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().collect();
     if arguments.iter().any(|argument| argument == HUB) {
-        return hub().await;
+        return serve().await;
     }
     let number = arguments
         .iter()
         .find_map(|argument| argument.parse().ok())
         .unwrap_or(1_000_000);
     let hub = Hub::start()?;
-    let before = resident(hub.process.id())?;
+    let registry = hub.registry()?;
+    let before = hub.resident()?;
     let begun = Instant::now();
-    fill(&hub.registry, number).await?;
-    let grown = resident(hub.process.id())? - before;
+    fill(&registry, number).await?;
+    let grown = hub.resident()? - before;
     println!(
         "{number} devices with tags and desired properties created in {:.1?}",
         begun.elapsed()
@@ -59,7 +50,7 @@ async fn main() -> Result<()> {
         let mut rows = 0;
         for _ in 0..5 {
             let begun = Instant::now();
-            let found: Vec<Value> = hub.registry.query(text, None)?.try_collect().await?;
+            let found: Vec<Value> = registry.query(text, None)?.try_collect().await?;
             fastest = fastest.min(begun.elapsed());
             rows = found.len();
         }
@@ -70,7 +61,7 @@ async fn main() -> Result<()> {
         page_size: Some(1000),
         ..Default::default()
     };
-    let mut twins = hub.registry.list_devices(Some(options))?;
+    let mut twins = registry.list_devices(Some(options))?;
     let (mut count, mut first, mut most) = (0, None, 0);
     let begun = Instant::now();
     while let Some(twin) = twins.try_next().await? {
@@ -92,89 +83,3 @@ async fn main() -> Result<()> {
     println!("  the client grew by {} KiB", (most - first.unwrap_or(most)) >> 10);
     Ok(())
 }
-
-/// Creates the devices as an application would.
-async fn fill(registry: &RegistryClient, number: usize) -> Result<()> {
-    let devices = stream::iter(0..number).map(|number| BulkOperation::CreateDevice {
-        device: Box::new(Device::new(format!("device-{number}").parse().expect("it is an id"))),
-        twin: TwinContent::new()
-            .set_tag("hall", number % 100)
-            .set_tag(
-                "site",
-                json!({ "name": format!("site {}", number % 1000), "floor": number % 7 }),
-            )
-            .set_desired("interval", 30),
-    });
-    let failed = registry
-        .bulk(devices, None)?
-        .filter(|result| std::future::ready(!result.outcome.is_done()))
-        .count();
-    match failed.await {
-        0 => Ok(()),
-        failed => Err(format!("{failed} devices were not created").into()),
-    }
-}
-
-/// The other process: says where it is, and ends when nobody listens any more.
-async fn hub() -> Result<()> {
-    let emulator = Emulator::start(EmulatorOptions::default()).await?;
-    let ready = json!({
-        "connectionString": emulator.connection_string("iothubowner"),
-        "root": emulator.root_certificate(),
-    });
-    writeln!(stdout(), "{ready}")?;
-    tokio::task::spawn_blocking(|| stdin().read_to_end(&mut Vec::new())).await??;
-    Ok(())
-}
-
-struct Hub {
-    process: Child,
-    registry: RegistryClient,
-}
-
-impl Hub {
-    fn start() -> Result<Self> {
-        let mut process = Command::new(std::env::current_exe()?)
-            .arg(HUB)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let mut ready = String::new();
-        BufReader::new(process.stdout.take().ok_or("it has no output")?).read_line(&mut ready)?;
-        let ready: Value = serde_json::from_str(&ready)?;
-        let text = |name: &str| ready[name].as_str().unwrap_or_default().to_owned();
-        let http = HyperTransport::new(HyperOptions {
-            extra_roots: vec![text("root").into()],
-            ..Default::default()
-        })?;
-        let options = RegistryClientOptions {
-            client_options: ClientOptions {
-                transport: Some(http.into()),
-                ..Default::default()
-            },
-            ..Default::default()
-        };
-        let registry = RegistryClient::from_connection_string(&text("connectionString"), Some(options))?;
-        Ok(Self { process, registry })
-    }
-}
-
-impl Drop for Hub {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// The resident set of a process in bytes.
-fn resident(process: u32) -> Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .ok_or("no VmRSS")?;
-    let kib: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
-    Ok(kib << 10)
-}
-
-const HUB: &str = "--hub";

@@ -47,7 +47,12 @@ impl Hub {
         let secret = ClientSecretCredentialOptions {
             client_options: self.token_options(),
         };
-        let secret = ClientSecretCredential::new(tenant, app.client_id(), app.client_secret().to_owned().into(), Some(secret))?;
+        let secret = ClientSecretCredential::new(
+            tenant,
+            app.client_id(),
+            app.client_secret().to_owned().into(),
+            Some(secret),
+        )?;
         let certificate = ClientCertificateCredentialOptions {
             client_options: self.token_options(),
             ..Default::default()
