@@ -1,0 +1,116 @@
+// azure-iothub's JobClient schedules twin updates and methods, watches, cancels and lists them.
+'use strict';
+
+const assert = require('assert');
+const { setTimeout: pause } = require('timers/promises');
+const { JobClient } = require('azure-iothub');
+const { ready, entra, registries, newId, refused, check, finish } = require('./hub');
+
+const clients = {
+  sas: () => JobClient.fromConnectionString(ready.connectionString),
+  entra: () => JobClient.fromTokenCredential(ready.host, entra()),
+};
+
+const hall = newId('hall');
+const lamps = ['a', 'b', 'c'].map((name) => `${hall}-${name}`);
+const tomorrow = () => new Date(Date.now() + 24 * 3600 * 1000);
+
+const job = async (call) => (await call).jobStatus;
+
+// Looks at a job until it has ended.
+async function end(client, id) {
+  for (;;) {
+    const seen = await job(client.getJob(id));
+    if (!['queued', 'scheduled', 'running'].includes(seen.status)) return seen;
+    await pause(50);
+  }
+}
+
+const statistics = (deviceCount, succeededCount, failedCount) => ({
+  deviceCount,
+  failedCount,
+  succeededCount,
+  runningCount: 0,
+  pendingCount: 0,
+});
+
+async function twinUpdate(client, registry) {
+  const id = newId('job');
+  const patch = { etag: '*', tags: { seen: id }, properties: { desired: { interval: 60 } } };
+  const begun = await job(client.scheduleTwinUpdate(id, `tags.hall = '${hall}'`, patch, new Date(), 300));
+  assert.deepStrictEqual([begun.jobId, begun.type, begun.status], [id, 'scheduleUpdateTwin', 'queued']);
+  const done = await end(client, id);
+  assert.strictEqual(done.status, 'completed');
+  assert.deepStrictEqual(done.deviceJobStatistics, statistics(3, 3, 0));
+  assert.strictEqual(done.maxExecutionTimeInSeconds, 300);
+  for (const lamp of lamps) {
+    const { responseBody: twin } = await registry.getTwin(lamp);
+    assert.deepStrictEqual([twin.tags.seen, twin.properties.desired.interval], [id, 60]);
+  }
+}
+
+// Nobody is connected: the job completes, each device fails, and a query says why.
+async function method(client, registry) {
+  const id = newId('job');
+  const blink = { methodName: 'blink', payload: { times: 2 }, responseTimeoutInSeconds: 30 };
+  const condition = `deviceId IN ['${lamps[0]}', '${lamps[1]}']`;
+  const begun = await job(client.scheduleDeviceMethod(id, condition, blink));
+  assert.deepStrictEqual([begun.jobId, begun.type], [id, 'scheduleDeviceMethod']);
+  const done = await end(client, id);
+  assert.deepStrictEqual([done.status, done.deviceJobStatistics], ['completed', statistics(2, 0, 2)]);
+  const query = registry.createQuery(`SELECT * FROM devices.jobs WHERE devices.jobs.jobId = '${id}'`, 10);
+  const { result, message } = await query.next();
+  assert.strictEqual(message.headers['x-ms-item-type'], 'DeviceJob');
+  const found = result.map((row) => [row.deviceId, row.jobType, row.status, row.error.code]);
+  assert.deepStrictEqual(found, [0, 1].map((at) => [lamps[at], 'scheduleDeviceMethod', 'failed', 'DeviceNotOnline']));
+}
+
+async function cancel(client) {
+  const id = newId('job');
+  await client.scheduleTwinUpdate(id, '*', { tags: { never: true } }, tomorrow(), 60);
+  const cancelled = await job(client.cancelJob(id));
+  assert.strictEqual(cancelled.status, 'cancelled');
+  assert.strictEqual((await end(client, id)).status, 'cancelled');
+  await refused(client.cancelJob(id), 'Error', 405, 'OperationNotAllowedInCurrentState');
+}
+
+// Page by page, by type and status.
+async function list(client) {
+  const waiting = [newId('job'), newId('job'), newId('job')];
+  for (const id of waiting) await client.scheduleTwinUpdate(id, '*', { tags: { never: true } }, tomorrow(), 60);
+  const query = client.createQuery('scheduleUpdateTwin', 'scheduled', 2);
+  const found = [];
+  while (query.hasMoreResults) {
+    const { result, message } = await query.next(query.continuationToken);
+    assert.strictEqual(message.headers['x-ms-item-type'], 'JobResponse');
+    assert.ok(result.length <= 2 && result.every((row) => row.status === 'scheduled'), result);
+    found.push(...result.map((row) => row.jobId));
+  }
+  assert.deepStrictEqual(found.sort(), waiting.sort());
+  for (const id of waiting) await client.cancelJob(id);
+  assert.deepStrictEqual((await client.createQuery('scheduleUpdateTwin', 'scheduled').next()).result, []);
+}
+
+async function refusals(client) {
+  const id = newId('job');
+  assert.strictEqual((await job(client.getJob('nobody'))).status, 'unknown');
+  await refused(client.cancelJob('nobody'), 'Error', 404, 'JobNotFound');
+  await client.scheduleTwinUpdate(id, 'SELECT * FROM devices', { tags: { a: 1 } });
+  const failed = await end(client, id);
+  assert.strictEqual(failed.status, 'failed');
+  assert.ok(failed.failureReason, failed);
+  const again = client.scheduleTwinUpdate(id, '*', { tags: { a: 1 } });
+  await refused(again, 'DeviceAlreadyExistsError', 409, 'JobAlreadyExists');
+}
+
+async function main() {
+  await registries.sas().addDevices(lamps.map((deviceId) => ({ deviceId, tags: { hall } })));
+  for (const [auth, make] of Object.entries(clients)) {
+    for (const story of [twinUpdate, method, cancel, list, refusals]) {
+      await check(`jobs: ${story.name}, ${auth}`, () => story(make(), registries.sas()));
+    }
+  }
+  finish();
+}
+
+main();
