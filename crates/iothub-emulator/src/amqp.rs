@@ -24,6 +24,7 @@ mod error;
 mod format;
 mod frame;
 mod handshake;
+mod injected;
 mod link;
 mod message;
 mod node;

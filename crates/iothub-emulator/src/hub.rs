@@ -25,6 +25,7 @@ mod identity_document;
 pub(crate) mod identity_request;
 pub(crate) mod if_match;
 mod import;
+pub(crate) mod injected_faults;
 pub(crate) mod journal;
 mod json_text;
 mod key_renewal;
@@ -98,6 +99,7 @@ use self::{
     configurations::Configurations,
     deadlines::Deadlines,
     feedback::Feedback,
+    injected_faults::InjectedFaults,
     methods::PendingMethods,
     registry::Registry,
     sas::SasToken,
@@ -132,6 +134,7 @@ struct Inner {
     arrivals: Mutex<HashMap<Target, Arc<Notify>>>,
     deadlines: Deadlines,
     feedback: Feedback,
+    injected: InjectedFaults,
     uploads: Uploads,
     files: OnceLock<Box<dyn FileStore>>,
     telemetry: Telemetry,
@@ -170,6 +173,7 @@ impl Hub {
             scheduled_jobs: ScheduledJobs::default(),
             arrivals: Mutex::default(),
             deadlines: Deadlines::default(),
+            injected: InjectedFaults::default(),
             feedback: Feedback::new(&options.feedback),
             uploads: Uploads::new(&options.file_notifications),
             files: OnceLock::new(),
@@ -212,6 +216,10 @@ impl Hub {
 
     fn options(&self) -> &HubOptions {
         &self.0.options
+    }
+
+    fn injected(&self) -> &InjectedFaults {
+        &self.0.injected
     }
 
     fn throttle(&self) -> Option<&Throttle> {

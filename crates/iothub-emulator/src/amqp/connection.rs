@@ -19,13 +19,18 @@ use super::{
     error::{AmqpError, condition},
     frame::{Frame, FrameKind, FrameReader, MAX_FRAME_SIZE, ReadError, write_empty},
     handshake::{self, CHANNEL_MAX, IDLE_TIME_OUT, Opened},
+    injected,
+    link::Link,
     peer::Peer,
     performative::{Close, End, Performative},
     session::{Session, Violation},
     wire::{Wake, Wire},
 };
 use crate::{
-    hub::{AmqpEvent, Break, CertificateChain, Door, Hub},
+    hub::{
+        AmqpEvent, Break, CertificateChain, Door, Hub, Target,
+        injected_faults::{InjectedFault, InjectedKind},
+    },
     outgoing::write_some,
     stop::Stop,
 };
@@ -38,8 +43,8 @@ pub(crate) async fn serve<S>(stream: S, certificates: CertificateChain, hub: Hub
 where
     S: AsyncRead + AsyncWrite + Send,
 {
-    let (number, breaks) = hub.faults().amqp().enter();
-    let peer = Arc::new(Peer::new(hub, number, door, certificates));
+    let (number, breaker, breaks) = hub.faults().amqp().enter();
+    let peer = Arc::new(Peer::new(hub, (number, breaker), door, certificates));
     let (read, write) = tokio::io::split(stream);
     let (reader, mut writer) = (FrameReader::new(read), Box::pin(write));
     let mut reader = Box::pin(reader);
@@ -297,7 +302,8 @@ impl Connection {
             Break::Links { address, condition } => {
                 let error = error(condition);
                 for session in self.sessions.values_mut().flatten() {
-                    session.detach_matching(address, error.as_ref(), &mut self.wire);
+                    let is_meant = |link: &Link| link.address.to_ascii_lowercase().contains(address);
+                    session.detach_matching(is_meant, error.as_ref(), &mut self.wire);
                 }
             }
             Break::Sessions { condition } => {
@@ -309,6 +315,34 @@ impl Connection {
             Break::Connection { condition } => self.close(error(condition)),
             Break::Tcp => self.state = State::Broken,
             Break::Silence => self.state = State::Silent,
+            Break::Injected { device, fault } => self.break_as_asked(device, fault),
+        }
+    }
+
+    /// Breaks what a device has asked for. Which conditions the hub gives then is not published; these are ones that
+    /// devices come back after.
+    fn break_as_asked(&mut self, device: &Target, fault: &InjectedFault) {
+        let error = |condition| Some(AmqpError::new(condition, fault.reason.clone()));
+        match fault.kind {
+            InjectedKind::Tcp => self.state = State::Broken,
+            InjectedKind::AmqpConnection => self.close(error(condition::CONNECTION_FORCED)),
+            InjectedKind::Shutdown => self.close(None),
+            InjectedKind::AmqpSession => {
+                let sessions = self.sessions.iter();
+                let has_links = |session: &Session| session.has_link(|link| injected::is_of(link, device));
+                let theirs = sessions.filter(|(_, session)| session.as_ref().is_some_and(has_links));
+                let channels: Vec<u16> = theirs.map(|(channel, _)| *channel).collect();
+                for channel in channels {
+                    self.end(channel, error(condition::INTERNAL_ERROR));
+                }
+            }
+            InjectedKind::AmqpLink(which) => {
+                let error = error(condition::DETACH_FORCED);
+                for session in self.sessions.values_mut().flatten() {
+                    let is_meant = |link: &Link| injected::is_meant(link, device, which);
+                    session.detach_matching(is_meant, error.as_ref(), &mut self.wire);
+                }
+            }
         }
     }
 

@@ -102,8 +102,10 @@ impl Devices {
         if let Some(line) = known.filter(|line| line.session.end().is_none()) {
             return Ok(line);
         }
+        let session = peer.hub.connect(target, peer.door)?;
+        session.broken_by(peer.breaker.clone());
         let line = Arc::new(Line {
-            session: peer.hub.connect(target, peer.door)?,
+            session,
             twin_replies: Pairs::default(),
         });
         lines.retain(|_, line| line.strong_count() > 0);

@@ -76,10 +76,12 @@ const ERROR: u64 = 0x1d;
 /// The conditions that the engine itself gives.
 pub(crate) mod condition {
     pub(crate) const CONNECTION_FORCED: &str = "amqp:connection:forced";
+    pub(crate) const DETACH_FORCED: &str = "amqp:link:detach-forced";
     pub(crate) const DECODE_ERROR: &str = "amqp:decode-error";
     pub(crate) const FRAMING_ERROR: &str = "amqp:connection:framing-error";
     pub(crate) const HANDLE_IN_USE: &str = "amqp:session:handle-in-use";
     pub(crate) const ILLEGAL_STATE: &str = "amqp:illegal-state";
+    pub(crate) const INTERNAL_ERROR: &str = "amqp:internal-error";
     pub(crate) const INVALID_FIELD: &str = "amqp:invalid-field";
     pub(crate) const MESSAGE_SIZE_EXCEEDED: &str = "amqp:link:message-size-exceeded";
     pub(crate) const NOT_ALLOWED: &str = "amqp:not-allowed";

@@ -210,8 +210,14 @@ mod tests {
 
     fn wire(max_frame_size: usize) -> Wire {
         let hub = Hub::new(vec!["localhost".to_owned()], Vec::new());
+        let (number, breaker, _) = hub.faults().amqp().enter();
         Wire::new(
-            Arc::new(Peer::new(hub, 1, Door::Amqp, CertificateChain::default())),
+            Arc::new(Peer::new(
+                hub,
+                (number, breaker),
+                Door::Amqp,
+                CertificateChain::default(),
+            )),
             max_frame_size,
         )
     }

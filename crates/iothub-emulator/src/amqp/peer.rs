@@ -2,9 +2,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use iothub_core::HubErrorCode;
 use time::OffsetDateTime;
+use tokio::sync::mpsc;
 
 use super::{device::Devices, node::Access, pairs::Pairs, replies::Replies};
-use crate::hub::{AmqpEvent, CertificateChain, Door, Event, Failure, Grant, Hub, Target};
+use crate::hub::{AmqpEvent, Break, CertificateChain, Door, Event, Failure, Grant, Hub, Target};
 
 /// Who is at the other end of a connection, as far as it has said: what the nodes of one connection share.
 pub(crate) struct Peer {
@@ -16,18 +17,26 @@ pub(crate) struct Peer {
     pub(crate) token_replies: Pairs<Replies>,
     /// The devices that it speaks for.
     pub(crate) devices: Devices,
+    /// How the connection is broken.
+    pub(crate) breaker: mpsc::UnboundedSender<Break>,
     grants: Mutex<Vec<Grant>>,
     certificates: CertificateChain,
 }
 
 impl Peer {
-    pub(crate) fn new(hub: Hub, connection: u64, door: Door, certificates: CertificateChain) -> Self {
+    pub(crate) fn new(
+        hub: Hub,
+        (connection, breaker): (u64, mpsc::UnboundedSender<Break>),
+        door: Door,
+        certificates: CertificateChain,
+    ) -> Self {
         Self {
             hub,
             connection,
             door,
             token_replies: Pairs::default(),
             devices: Devices::default(),
+            breaker,
             grants: Mutex::default(),
             certificates,
         }

@@ -307,10 +307,14 @@ impl Session {
         }
     }
 
-    /// Detaches every link whose address contains `address`, which is in lower case.
-    pub(super) fn detach_matching(&mut self, address: &str, error: Option<&AmqpError>, wire: &mut Wire) {
+    pub(super) fn has_link(&self, like: impl Fn(&Link) -> bool) -> bool {
+        self.links.values().flatten().any(like)
+    }
+
+    /// Detaches every link that is like this.
+    pub(super) fn detach_matching(&mut self, like: impl Fn(&Link) -> bool, error: Option<&AmqpError>, wire: &mut Wire) {
         let links = self.links.values().flatten();
-        let matching = links.filter(|link| link.address.to_ascii_lowercase().contains(address));
+        let matching = links.filter(|link| like(link));
         let handles: Vec<u32> = matching.map(|link| link.key.handle).collect();
         for handle in handles {
             self.detach(handle, error.cloned(), wire);

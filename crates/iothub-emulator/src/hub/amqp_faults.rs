@@ -10,6 +10,8 @@ use std::{
 
 use tokio::sync::{mpsc, watch};
 
+use super::{Target, injected_faults::InjectedFault};
+
 /// What shall go wrong on AMQP connections, asked for by name. Clones are handles to the same.
 ///
 /// What breaks something breaks it on every connection that is open now, and leaves later ones alone.
@@ -40,6 +42,11 @@ pub(crate) enum Break {
     },
     Tcp,
     Silence,
+    /// What a device on this connection has asked for.
+    Injected {
+        device: Target,
+        fault: InjectedFault,
+    },
 }
 
 impl AmqpFaults {
@@ -92,14 +99,14 @@ impl AmqpFaults {
         self.0.settlements_held.send_replace(false);
     }
 
-    /// Enters a connection into the list of those that can be broken, and gives it a number.
-    pub(crate) fn enter(&self) -> (u64, mpsc::UnboundedReceiver<Break>) {
+    /// Enters a connection into the list of those that can be broken, and gives it a number, and a way to break it alone.
+    pub(crate) fn enter(&self) -> (u64, mpsc::UnboundedSender<Break>, mpsc::UnboundedReceiver<Break>) {
         let (sender, receiver) = mpsc::unbounded_channel();
         let mut connections = lock(&self.0.connections);
         connections.retain(|connection| !connection.is_closed());
-        connections.push(sender);
+        connections.push(sender.clone());
         let number = self.0.entered.fetch_add(1, Ordering::Relaxed) + 1;
-        (number, receiver)
+        (number, sender, receiver)
     }
 
     pub(crate) fn take_token_refusal(&self) -> Option<i32> {

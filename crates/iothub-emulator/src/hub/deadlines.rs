@@ -25,6 +25,8 @@ pub(crate) enum Due {
     Feedback,
     /// Batches of feedback or file notifications may have expired.
     ServiceBound,
+    /// A fault that a device asked for, by its number.
+    InjectedFault(u64),
 }
 
 impl Deadlines {
@@ -59,6 +61,7 @@ impl Hub {
                 Due::Messages(target) => self.expire_messages(&target),
                 Due::Feedback => self.close_feedback_batch(now),
                 Due::ServiceBound => self.expire_service_bound(now),
+                Due::InjectedFault(number) => self.carry_out_injected(number),
             }
         }
     }

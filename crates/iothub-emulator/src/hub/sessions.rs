@@ -6,7 +6,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
@@ -17,8 +17,9 @@ use tokio::sync::{Notify, mpsc, watch};
 use uuid::Uuid;
 
 use super::{
-    D2cMessage, Door, Event, Failure, Hub, Outcome, Target,
+    Break, D2cMessage, Door, Event, Failure, Hub, Outcome, Target,
     desired::{DesiredChange, DesiredChanges},
+    injected_faults::InjectedFault,
     methods::{MethodRequest, MethodRequests},
     queue::{LOCK, LockedMessage},
 };
@@ -68,6 +69,8 @@ struct Live {
     ended: watch::Sender<Option<SessionEnd>>,
     methods: Mutex<Option<mpsc::Sender<MethodRequest>>>,
     desired: Mutex<Option<mpsc::Sender<DesiredChange>>>,
+    /// How its connection is broken in parts, if its protocol has parts.
+    breaks: OnceLock<mpsc::UnboundedSender<Break>>,
 }
 
 impl Hub {
@@ -93,6 +96,7 @@ impl Hub {
                 ended: watch::Sender::new(None),
                 methods: Mutex::default(),
                 desired: Mutex::default(),
+                breaks: OnceLock::new(),
             });
             let mut all = self.sessions().live();
             let family = all.entry(target.device().to_owned()).or_default();
@@ -173,6 +177,19 @@ impl Hub {
         live.is_some()
     }
 
+    /// Hands a fault to the door of a device; gives it back if that cannot break its connection in parts.
+    pub(super) fn tell_door(&self, device: &Target, fault: InjectedFault) -> Result<(), InjectedFault> {
+        let live = self.sessions().find(device);
+        let Some(breaks) = live.as_ref().and_then(|live| live.breaks.get()) else {
+            return Err(fault);
+        };
+        let device = device.clone();
+        match breaks.send(Break::Injected { device, fault }) {
+            Err(mpsc::error::SendError(Break::Injected { fault, .. })) => Err(fault),
+            _ => Ok(()),
+        }
+    }
+
     /// Ends every session that came in by a door, and drops every other connection.
     pub(crate) fn drop_connections(&self) {
         for live in self.sessions().live().values().flatten() {
@@ -238,6 +255,11 @@ impl Session {
             self.active()?;
         }
         self.hub.settle_message(self.target(), token, outcome)
+    }
+
+    /// Says how the connection is broken in parts, when a device asks for it. The first one stays.
+    pub(crate) fn broken_by(&self, breaks: mpsc::UnboundedSender<Break>) {
+        let _ = self.live.breaks.set(breaks);
     }
 
     /// Begins to take method requests; earlier listeners of this session get no more. Dropping the listener ends it.

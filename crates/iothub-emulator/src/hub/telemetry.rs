@@ -69,6 +69,7 @@ impl Hub {
             (identity.generation, identity.authentication.kind())
         };
         self.spend_message(size)?;
+        let messages = self.inject(source, messages)?;
         let now = self.clock().now();
         let partition = partition_of(source.device());
         let count = messages.len();

@@ -1,13 +1,15 @@
 //! Devices over AMQP and TLS: who they are, by a token in the security layer or by a certificate.
 
+use std::{collections::HashMap, time::Duration};
+
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use fe2o3_amqp::{Connection, Receiver, Sender, Session, connection::ConnectionHandle, connection::OpenError};
 use fe2o3_amqp_types::{
     definitions::Fields,
-    messaging::{Body, Message},
+    messaging::{ApplicationProperties, Body, Message},
     primitives::Value,
 };
-use iothub_emulator::{Emulator, EmulatorOptions, Target};
+use iothub_emulator::{AmqpEvent, Emulator, EmulatorOptions, Event, Target};
 use ring::{digest::SHA256, hmac};
 use serde_json::json;
 
@@ -156,4 +158,122 @@ async fn a_device_names_its_model_and_receives_what_a_service_sends() {
     service.close().await;
     session.end().await.unwrap();
     connection.close().await.unwrap();
+}
+
+/// A message that asks for a fault, in the words of SDKs.
+fn asking_for(fault: &str, delay: &str) -> Message<fe2o3_amqp_types::messaging::Data> {
+    let properties = ApplicationProperties::builder()
+        .insert("AzIoTHub_FaultOperationType", fault)
+        .insert("AzIoTHub_FaultOperationCloseReason", "boom")
+        .insert("AzIoTHub_FaultOperationDelayInSecs", delay);
+    Message::builder()
+        .application_properties(properties.build())
+        .data(Vec::new())
+        .build()
+}
+
+/// Every link of a device, on one session.
+struct Links {
+    connection: ConnectionHandle<()>,
+    _session: fe2o3_amqp::session::SessionHandle<()>,
+    telemetry: Sender,
+    senders: HashMap<&'static str, Sender>,
+    receivers: HashMap<&'static str, Receiver>,
+}
+
+impl Links {
+    async fn attach(emulator: &Emulator) -> Self {
+        let target = emulator.add_device("lamp").unwrap().target().clone();
+        let profile = plain("lamp@sas.localhost", device_token(emulator, &target));
+        let mut connection = connect(emulator, profile).await.unwrap();
+        let mut session = Session::begin(&mut connection).await.unwrap();
+        let address = |below| format!("/devices/lamp/{below}");
+        let telemetry = Sender::attach(&mut session, "telemetry", address("messages/events"))
+            .await
+            .unwrap();
+        let (mut senders, mut receivers) = (HashMap::new(), HashMap::new());
+        for below in ["twin", "methods/devicebound"] {
+            let sender = Sender::attach(&mut session, format!("{below}-s"), address(below))
+                .await
+                .unwrap();
+            senders.insert(below, sender);
+        }
+        for below in ["twin", "methods/devicebound", "messages/devicebound"] {
+            let receiver = Receiver::attach(&mut session, format!("{below}-r"), address(below))
+                .await
+                .unwrap();
+            receivers.insert(below, receiver);
+        }
+        Self {
+            connection,
+            _session: session,
+            telemetry,
+            senders,
+            receivers,
+        }
+    }
+}
+
+async fn obedient() -> Emulator {
+    let options = EmulatorOptions::from_toml("hub = { fault_injection = true }").unwrap();
+    Emulator::start(options).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_device_has_the_link_broken_that_it_names() {
+    for (fault, below, sends) in [
+        ("KillAmqpC2DLink", "messages/devicebound", false),
+        ("KillAmqpTwinLinkReq", "twin", true),
+        ("KillAmqpTwinLinkResp", "twin", false),
+        ("KillAmqpMethodReqLink", "methods/devicebound", false),
+        ("KillAmqpMethodRespLink", "methods/devicebound", true),
+    ] {
+        let emulator = obedient().await;
+        let mut links = Links::attach(&emulator).await;
+        let asked = links.telemetry.send(asking_for(fault, "0")).await.unwrap();
+        asked.accepted_or("not accepted").unwrap();
+        let why = match sends {
+            true => format!("{:?}", links.senders.get_mut(below).unwrap().on_detach().await),
+            false => {
+                let received = links.receivers.get_mut(below).unwrap().recv::<Value>().await;
+                format!("{:?}", received.unwrap_err())
+            }
+        };
+        assert!(why.contains("boom"), "{fault}: {why}");
+        // The others are as they were.
+        let asked = links
+            .telemetry
+            .send(Message::builder().data(Vec::new()).build())
+            .await
+            .unwrap();
+        asked.accepted_or("not accepted").unwrap();
+        assert_eq!(emulator.telemetry().len(), 1, "a wish is no telemetry");
+        let detached = |event: &Event| matches!(event, Event::Amqp { event: AmqpEvent::Detached { address, .. }, .. } if address.ends_with(below));
+        assert_eq!(emulator.journal().count(detached), 1, "{fault}");
+    }
+}
+
+#[tokio::test]
+async fn a_device_has_its_session_or_connection_broken_after_a_delay() {
+    for (fault, what) in [
+        ("KillAmqpD2CLink", "Detached"),
+        ("KillAmqpSession", "Ended"),
+        ("KillAmqpConnection", "Closed"),
+        ("ShutDownAmqp", "Closed"),
+        ("KillTcp", "Gone"),
+    ] {
+        let emulator = obedient().await;
+        let mut links = Links::attach(&emulator).await;
+        let asked = links.telemetry.send(asking_for(fault, "60")).await.unwrap();
+        asked.accepted_or("not accepted").unwrap();
+        let happened =
+            |event: &Event| matches!(event, Event::Amqp { event, .. } if format!("{event:?}").starts_with(what));
+        assert_eq!(emulator.journal().count(happened), 0, "{fault}");
+        emulator.clock().advance(Duration::from_secs(60));
+        emulator.journal().wait_for(happened).await;
+        if what == "Closed" || what == "Gone" {
+            let why = format!("{:?}", links.connection.on_close().await);
+            assert_eq!(why.contains("boom"), fault == "KillAmqpConnection", "{fault}: {why}");
+        }
+    }
 }

@@ -71,7 +71,7 @@ fn it_says_when_it_is_ready_and_stops_when_told() {
             assert!(ready[member].is_string(), "{member}");
         }
         for file in ["certificateFile", "federatedTokenFile"] {
-            assert!(Path::new(ready[file].as_str().unwrap()).exists(), "{file}");
+            assert!(ready[file].is_null(), "{file} needs a data directory");
         }
 
         let sent = Command::new("kill")
@@ -96,6 +96,49 @@ fn it_says_when_it_is_ready_and_stops_when_told() {
             assert!(banner.contains(part), "{part} in {banner}");
         }
     }
+}
+
+#[test]
+fn a_data_directory_holds_the_files_of_the_app_and_of_the_configuration() {
+    let directory = std::env::temp_dir().join(format!("iothub-emulator-binary-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let config = directory.join("hub.toml");
+    std::fs::write(
+        &config,
+        "host = \"one.localhost\"\nhttps_port = 0\n[[hub.devices]]\nid = \"lamp\"\n",
+    )
+    .unwrap();
+    let mut child = emulator()
+        .args([
+            "--config",
+            config.to_str().unwrap(),
+            "--host",
+            "two.localhost",
+            "--free-ports",
+            "--log",
+            "off",
+        ])
+        .args(["--data-dir", directory.to_str().unwrap()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let ready: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(ready["host"], "two.localhost", "flags go before the file");
+    for file in ["caFile", "certificateFile", "federatedTokenFile"] {
+        assert!(Path::new(ready[file].as_str().unwrap()).exists(), "{file}");
+    }
+    std::fs::write(&config, "hots = 1").unwrap();
+    let (status, stderr) = refused(&["--config", config.to_str().unwrap()]);
+    assert_eq!(status, Some(2));
+    assert!(stderr.contains("hub.toml: line 1, hots"), "{stderr}");
+    std::fs::remove_dir_all(directory).unwrap();
 }
 
 #[test]
