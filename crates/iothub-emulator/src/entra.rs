@@ -213,7 +213,10 @@ impl Entra {
                 app.set_own_certificate(own)?;
             }
         }
-        tls::write(&files.pkcs12, app.certificate_pkcs12()?, Secrecy::Secret)?;
+        // Deriving a key from the password takes longer than everything else together.
+        if !files.pkcs12.exists() {
+            tls::write(&files.pkcs12, app.certificate_pkcs12()?, Secrecy::Secret)?;
+        }
         let token = self.federated_token(&app, YEAR)?;
         tls::write(&files.federated_token, token, Secrecy::Secret)
     }

@@ -42,29 +42,25 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(
-    Arguments {
-        mut options, device, ..
-    }: Arguments,
-) -> Result<(), Box<dyn Error>> {
+async fn run(Arguments { options, device, .. }: Arguments) -> Result<(), Box<dyn Error>> {
     // Before anything is announced, so that no order to stop can be missed.
     let interrupted = interrupted()?;
-    let temporary = match options.data_dir {
-        Some(_) => None,
-        None => Some(TemporaryDirectory::make()?),
-    };
-    if let Some(TemporaryDirectory(path)) = &temporary {
-        options.data_dir = Some(path.clone());
-    }
+    let kept = options.data_dir.is_some();
     let emulator = Emulator::start(options).await?;
+    // Without a directory of its own for the rest, there is one for the root certificate, which others read.
+    let temporary = match kept {
+        true => None,
+        false => Some(TemporaryDirectory::with("ca.pem", emulator.root_certificate())?),
+    };
     let device = device.map(|id| emulator.add_device(&id)).transpose()?;
-    let ready = Ready::of(&emulator, device.as_ref());
+    let root = temporary.as_ref().map(TemporaryDirectory::file);
+    let ready = Ready::of(&emulator, device.as_ref(), root);
     eprint!(
         "{}",
         Banner {
             ready: &ready,
             device: device.as_ref(),
-            root_is_kept: temporary.is_none()
+            root_is_kept: kept
         }
     );
     ready.announce()?;

@@ -33,8 +33,8 @@ pub(crate) struct Ready<'a> {
 }
 
 impl<'a> Ready<'a> {
-    /// `device` is the one that was asked for by name.
-    pub(crate) fn of(emulator: &'a Emulator, device: Option<&Device>) -> Self {
+    /// `device` is the one that was asked for by name, `root` where the root certificate lies if not in a data directory.
+    pub(crate) fn of(emulator: &'a Emulator, device: Option<&Device>, root: Option<&Path>) -> Self {
         let (entra, app) = (emulator.entra(), emulator.entra().application());
         Self {
             event: "ready",
@@ -47,7 +47,7 @@ impl<'a> Ready<'a> {
             storage_connection_string: emulator.storage_connection_string(),
             management_endpoint: emulator.management_endpoint(),
             management_token: emulator.management_token(),
-            ca_file: emulator.root_certificate_file(),
+            ca_file: root.map(Path::to_owned).or_else(|| emulator.root_certificate_file()),
             authority: entra.authority(),
             tenant_id: entra.tenant_id(),
             client_id: app.client_id().to_owned(),
