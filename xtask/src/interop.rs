@@ -9,10 +9,16 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use crate::cargo::{cargo, root, step};
+use crate::{
+    cargo::{cargo, root, step},
+    conformance::Conformance,
+};
 
 /// The languages, and how a script of each is run.
-const LANGUAGES: &[(&str, &str)] = &[("python", "py"), ("node", "js")];
+pub(crate) const LANGUAGES: &[(&str, &str)] = &[("python", "py"), ("node", "js")];
+
+/// What scripts have in common.
+const SHARED: &[&str] = &["hub", "operations"];
 
 const EMULATOR: &str = "iothub-emulator";
 
@@ -24,13 +30,11 @@ pub(crate) fn run(names: &[&str]) -> Result<(), String> {
     set_up_node(&work)?;
     step(&mut cargo(&["build", "--package", "iothub-emulator"]))?;
     take_emulator(&work)?;
-    let (mut ran, mut failed) = (0, Vec::new());
+    let (mut ran, mut failed, mut conformance) = (0, Vec::new(), Conformance::default());
     for (language, extension) in LANGUAGES {
         for script in scripts(language, extension)? {
-            let name = format!(
-                "{language}/{}",
-                script.file_stem().unwrap_or_default().to_string_lossy()
-            );
+            let topic = script.file_stem().unwrap_or_default().to_string_lossy();
+            let name = format!("{language}/{topic}");
             if !names.is_empty() && !names.iter().any(|wanted| name.contains(wanted)) {
                 continue;
             }
@@ -38,7 +42,11 @@ pub(crate) fn run(names: &[&str]) -> Result<(), String> {
             let hub = Hub::start(&work, &name)?;
             ran += 1;
             eprintln!("\n$ {name}");
-            if !succeeds(&work, language, &script, &hub)? {
+            let report = work.join("operations.json");
+            let _ = fs::remove_file(&report);
+            if succeeds(&work, language, &script, &hub, &report)? {
+                conformance.add(language, &topic, &report)?;
+            } else {
                 eprintln!("failed: {name}; the emulator's log is {}", hub.log.display());
                 failed.push(name);
             }
@@ -46,6 +54,7 @@ pub(crate) fn run(names: &[&str]) -> Result<(), String> {
     }
     match (ran, failed.is_empty()) {
         (0, _) => Err(format!("no script has a name that holds {}", names.join(" or "))),
+        (_, true) if names.is_empty() => conformance.publish(),
         (_, true) => Ok(()),
         (_, false) => Err(format!("interop failed: {}", failed.join(", "))),
     }
@@ -59,7 +68,7 @@ fn take_emulator(work: &Path) -> Result<(), String> {
 }
 
 /// Runs a script. How to reach the hub is not shown, because keys belong to that.
-fn succeeds(work: &Path, language: &str, script: &Path, hub: &Hub) -> Result<bool, String> {
+fn succeeds(work: &Path, language: &str, script: &Path, hub: &Hub, report: &Path) -> Result<bool, String> {
     let mut command = match language {
         "python" => {
             trust_in_python(work, &hub.root_certificate)?;
@@ -77,20 +86,24 @@ fn succeeds(work: &Path, language: &str, script: &Path, hub: &Hub) -> Result<boo
     let status = command
         .arg(script)
         .env("IOTHUB_READY", &hub.ready)
+        .env("IOTHUB_OPERATIONS", report)
         .current_dir(root())
         .status();
     let status = status.map_err(|error| format!("{}: {error}", script.display()))?;
     Ok(status.success())
 }
 
-/// Every script of a language but the module that they share.
+/// Every script of a language but the modules that they share.
 fn scripts(language: &str, extension: &str) -> Result<Vec<PathBuf>, String> {
     let folder = root().join("xtask/interop").join(language);
     let entries = fs::read_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let mut scripts: Vec<PathBuf> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.extension().is_some_and(|found| found == extension))
-        .filter(|path| path.file_stem().is_some_and(|stem| stem != "hub"))
+        .filter(|path| {
+            path.file_stem()
+                .is_some_and(|stem| !SHARED.iter().any(|shared| stem == *shared))
+        })
         .collect();
     scripts.sort();
     Ok(scripts)

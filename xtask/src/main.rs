@@ -3,6 +3,7 @@
 mod cargo;
 mod ci;
 mod codegen;
+mod conformance;
 mod interop;
 mod release;
 mod tidy;

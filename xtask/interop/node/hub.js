@@ -6,6 +6,9 @@ const crypto = require('crypto');
 const { ClientSecretCredential } = require('@azure/identity');
 const { IoTHubTokenCredentials, Registry } = require('azure-iothub');
 const { IoTHubRegistryManager } = require('azure-iothub/dist/cl/iothub_registry_manager.js');
+const operations = require('./operations');
+
+operations.watch();
 
 const ready = JSON.parse(process.env.IOTHUB_READY);
 
@@ -51,7 +54,7 @@ let failed = 0;
 // Runs one check and reports it as a line.
 async function check(name, body) {
   try {
-    await body();
+    await operations.pass(body);
     console.log(`ok      node ${name}`);
   } catch (error) {
     failed += 1;
@@ -61,6 +64,9 @@ async function check(name, body) {
   }
 }
 
-const finish = () => process.exit(failed ? 1 : 0);
+function finish() {
+  operations.report();
+  process.exit(failed ? 1 : 0);
+}
 
 module.exports = { ready, entra, registries, generated, newId, refused, refusedToGenerated, check, finish };
