@@ -133,6 +133,20 @@ async function manyDevices(service, registry) {
   await refused(registry.get(`${prefix}-0`), 'DeviceNotFoundError', 404, 'DeviceNotFound');
 }
 
+// The hub's own identity may use the emulator's account, without a signature.
+async function byIdentity(registry) {
+  const { container } = await newContainer(own());
+  const uri = container.url.split('?')[0];
+  const deviceId = newId('mine');
+  await write(container, 'devices.txt', [{ id: deviceId, status: 'disabled' }]);
+  const importing = await registry.importDevicesFromBlobByIdentity(uri, uri);
+  assert.strictEqual((await ended(registry, importing.jobId)).status, 'completed');
+  assert.strictEqual((await registry.get(deviceId)).responseBody.status, 'disabled');
+  const exporting = await registry.exportDevicesToBlobByIdentity(uri, false);
+  assert.strictEqual((await ended(registry, exporting.jobId)).status, 'completed');
+  assert.ok((await read(container, 'devices.txt')).some((line) => line.id === deviceId));
+}
+
 // A container that answers every request but the one for the job's own blob, so that the job goes on until it is cancelled.
 async function cancel(registry) {
   const server = http.createServer((request, response) => {
@@ -164,6 +178,7 @@ async function main() {
     await check(`import and export 3000 devices, ${name}`, () => manyDevices(service, registries.sas()));
     await check(`a forged signature is refused, ${name}`, () => badStorage(service, registries.sas()));
   }
+  await check('import and export, own, by identity', () => byIdentity(registries.sas()));
   await check('a job is cancelled, and another has to wait', () => cancel(registries.sas()));
   finish();
 }

@@ -5,7 +5,7 @@ const assert = require('assert');
 const { Client, Registry } = require('azure-iothub');
 const { Amqp } = require('azure-iothub/dist/amqp.js');
 const { AmqpWs } = require('azure-iothub/dist/amqp_ws.js');
-const { Message } = require('azure-iot-common');
+const { Message, NoRetry } = require('azure-iot-common');
 const { ready, entra, newId, check, finish } = require('./hub');
 
 const transports = { amqp: Amqp, 'amqp-ws': AmqpWs };
@@ -42,6 +42,7 @@ async function send(auth, transport) {
 
 async function sendToNobody() {
   const { client } = clients.sas(Amqp);
+  client.setRetryPolicy(new NoRetry());
   await client.open();
   await assert.rejects(client.send(newId('nobody'), new Message('on')), { name: 'DeviceNotFoundError' });
   await client.close();

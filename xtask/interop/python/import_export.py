@@ -3,7 +3,9 @@
 import base64
 import hashlib
 import hmac
+import http.server
 import json
+import threading
 import time
 import urllib.parse
 
@@ -77,7 +79,44 @@ def round_trip(auth, identity):
     registry.delete_device(device_id)
 
 
+class Stuck(http.server.BaseHTTPRequestHandler):
+    """A container that answers every request but the one for the devices, so that the job goes on until it is cancelled."""
+
+    released = threading.Event()
+
+    def answer(self, status):
+        if self.command == "GET" and "devices.txt" in self.path:
+            self.released.wait()
+        self.rfile.read(int(self.headers.get("content-length") or 0))
+        self.send_response(status)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    do_GET = do_HEAD = lambda self: self.answer(200)
+    do_PUT = lambda self: self.answer(201)
+    do_DELETE = lambda self: self.answer(202)
+    log_message = lambda self, *_: None
+
+
+def cancelled():
+    jobs = MANAGERS["sas"](IoTHubJobManager)
+    storage = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Stuck)
+    threading.Thread(target=storage.serve_forever, daemon=True).start()
+    uri = f"http://127.0.0.1:{storage.server_port}/account/container?sv=x"
+    job = JobProperties(
+        type="import",
+        input_blob_container_uri=uri,
+        output_blob_container_uri=uri,
+        storage_authentication_type="keyBased",
+    )
+    job = jobs.create_import_export_job(job)
+    jobs.cancel_import_export_job(job.job_id)
+    hub.equal(ended(jobs, job).status, "cancelled")
+    Stuck.released.set()
+
+
 for auth in MANAGERS:
     hub.check(f"import and export, {auth}, by signature", lambda: round_trip(auth, False))
     hub.check(f"import and export, {auth}, by identity", lambda: round_trip(auth, True))
+hub.check("an import is cancelled", cancelled)
 hub.finish()

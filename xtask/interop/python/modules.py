@@ -45,6 +45,11 @@ def certificates(registry):
     equal((thumbprint.primary_thumbprint, thumbprint.secondary_thumbprint), THUMBPRINTS)
     signed = registry.create_module_with_certificate_authority(device_id, "signed", "")
     equal((signed.authentication.type, keys(signed)), ("certificateAuthority", (None, None)))
+    swapped = registry.update_module_with_x509(device_id, "pinned", "me", pinned.etag, *reversed(THUMBPRINTS))
+    thumbprint = swapped.authentication.x509_thumbprint
+    equal((thumbprint.primary_thumbprint, thumbprint.secondary_thumbprint), tuple(reversed(THUMBPRINTS)))
+    managed = registry.update_module_with_certificate_authority(device_id, "signed", "me", signed.etag)
+    equal((managed.authentication.type, managed.managed_by), ("certificateAuthority", "me"))
     modules = registry.get_modules(device_id)
     equal(
         {module.module_id: module.authentication.type for module in modules},
