@@ -21,6 +21,7 @@ mod device_message;
 mod directory;
 mod encode;
 mod error;
+mod event_hub;
 mod format;
 mod frame;
 mod handshake;

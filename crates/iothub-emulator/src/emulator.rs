@@ -97,6 +97,7 @@ impl Emulator {
         let policies = policy::open(data_dir, &options.hub.policies)?;
         let hub = Hub::with_options(names(host.name()), policies, options.hub);
         hub.provision()?;
+        hub.serve_amqps_at(host.amqps_port());
         let doors = (port(&tokens)?, SocketAddr::new(loopback, port(&identities)?));
         let entra = Entra::open(options.entra, &hub, doors, options.data_dir.clone()).await?;
         hub.verify_bearer_with(Box::new(entra.clone()));
@@ -246,6 +247,38 @@ impl Emulator {
         Some(format!(
             "HostName={};SharedAccessKeyName={name};SharedAccessKey={key}",
             self.host
+        ))
+    }
+
+    /// The connection string of the built-in endpoint, for clients of Event Hubs that read what devices send: with the
+    /// policy `service`.
+    ///
+    /// It holds a key. The port of AMQP stands behind the host name unless it is 5671; not every client looks there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> iothub_core::Result<()> {
+    /// # use iothub_emulator::{Emulator, EmulatorOptions};
+    /// let emulator = Emulator::start(EmulatorOptions::default()).await?;
+    /// let text = emulator.event_hub_connection_string().unwrap_or_default();
+    /// assert!(text.starts_with("Endpoint=sb://localhost"));
+    /// assert!(text.ends_with(";EntityPath=iothub-ehub-localhost"));
+    /// # Ok(()) }
+    /// ```
+    pub fn event_hub_connection_string(&self) -> Option<String> {
+        let policy = self.hub.policies().iter().find(|known| known.name == "service")?;
+        let port = match self.host.amqps_port() {
+            5671 => String::new(),
+            port => format!(":{port}"),
+        };
+        Some(format!(
+            "Endpoint=sb://{}{port}/;SharedAccessKeyName={};SharedAccessKey={};EntityPath={}",
+            self.host.name(),
+            policy.name,
+            policy.primary.to_base64(),
+            self.hub.event_hub()
         ))
     }
 

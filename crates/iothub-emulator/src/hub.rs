@@ -14,6 +14,8 @@ mod deadlines;
 pub(crate) mod desired;
 mod device_calls;
 mod edge;
+pub(crate) mod event_readers;
+pub(crate) mod events_options;
 mod export;
 pub(crate) mod failure;
 pub(crate) mod fault;
@@ -81,6 +83,7 @@ pub(crate) use self::{
     configurations::ConfigurationRequest,
     d2c::D2cMessage,
     desired::DesiredChanges,
+    events_options::EventsOptions,
     export::ExportPlace,
     failure::Failure,
     fault::{Fault, Victim},
@@ -98,6 +101,7 @@ use self::{
     certificates::DeviceAuthorities,
     configurations::Configurations,
     deadlines::Deadlines,
+    event_readers::EventReaders,
     feedback::Feedback,
     injected_faults::InjectedFaults,
     methods::PendingMethods,
@@ -121,6 +125,7 @@ struct Inner {
     policies: Vec<SharedAccessPolicy>,
     options: HubOptions,
     throttle: Option<Throttle>,
+    created: OffsetDateTime,
     clock: Clock,
     journal: Journal,
     faults: Faults,
@@ -138,6 +143,8 @@ struct Inner {
     uploads: Uploads,
     files: OnceLock<Box<dyn FileStore>>,
     telemetry: Telemetry,
+    event_readers: EventReaders,
+    amqps_port: OnceLock<u16>,
     /// Locked after the registry by whoever needs both.
     sessions: Sessions,
     pending_methods: PendingMethods,
@@ -163,6 +170,7 @@ impl Hub {
             policies,
             throttle: options.throttling.then(|| Throttle::new(options.sku, options.units)),
             journal: Journal::new(clock.clone()),
+            created: clock.now(),
             clock,
             faults: Faults::default(),
             bearer: OnceLock::new(),
@@ -177,7 +185,9 @@ impl Hub {
             feedback: Feedback::new(&options.feedback),
             uploads: Uploads::new(&options.file_notifications),
             files: OnceLock::new(),
-            telemetry: Telemetry::default(),
+            telemetry: Telemetry::new(options.events.partitions),
+            event_readers: EventReaders::new(&options.events),
+            amqps_port: OnceLock::new(),
             sessions: Sessions::default(),
             pending_methods: PendingMethods::default(),
             options,
@@ -194,6 +204,21 @@ impl Hub {
     pub(crate) fn keep_files_in(&self, store: Box<dyn FileStore>) {
         // The first one stays, because there may be files in it.
         let _ = self.0.files.set(store);
+    }
+
+    /// Says behind which port the event hub is. Until then it is the usual one.
+    pub(crate) fn serve_amqps_at(&self, port: u16) {
+        // There is one door, so there is no second answer.
+        let _ = self.0.amqps_port.set(port);
+    }
+
+    /// Where the event hub is, for those who have to be told.
+    pub(crate) fn amqps_port(&self) -> u16 {
+        self.0.amqps_port.get().copied().unwrap_or(5671)
+    }
+
+    pub(crate) fn created(&self) -> OffsetDateTime {
+        self.0.created
     }
 
     /// The hub's own host name, in lower case and without a port.
@@ -304,6 +329,10 @@ impl Hub {
 
     pub(crate) fn telemetry(&self) -> &Telemetry {
         &self.0.telemetry
+    }
+
+    fn event_readers(&self) -> &EventReaders {
+        &self.0.event_readers
     }
 
     fn stored_files(&self) -> Option<&dyn FileStore> {

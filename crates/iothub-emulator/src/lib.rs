@@ -33,6 +33,7 @@ pub use hub::{
     clock::Clock,
     d2c::D2cMessage,
     desired::{DesiredChange, DesiredChanges},
+    events_options::EventsOptions,
     fault::{CertificateFlaw, Fault, Garble, ReturnedAs},
     faults::{Faults, When},
     grant::Principal,

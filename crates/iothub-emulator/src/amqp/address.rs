@@ -19,6 +19,19 @@ impl Address {
         Self(decoded.collect())
     }
 
+    pub(crate) fn segments(&self) -> Vec<&str> {
+        self.0.iter().map(String::as_str).collect()
+    }
+
+    /// What the address has after this path.
+    pub(crate) fn below(&self, path: &str) -> Option<Self> {
+        let mut rest = self.0.iter();
+        let begins = path
+            .split('/')
+            .all(|part| rest.next().is_some_and(|segment| segment.eq_ignore_ascii_case(part)));
+        begins.then(|| Self(rest.cloned().collect()))
+    }
+
     /// The ids in `/devices/{id}[/modules/{id}]/…`, of a device or of a module on it, and the address below.
     pub(crate) fn below_device(&self) -> Option<(&str, Option<&str>, Self)> {
         let is = |text: &str, expected| text.eq_ignore_ascii_case(expected);
@@ -33,12 +46,7 @@ impl Address {
 
     /// Whether the address is this path, whatever the case.
     pub(crate) fn is(&self, path: &str) -> bool {
-        let mut segments = self.0.iter();
-        path.split('/').all(|part| {
-            segments
-                .next()
-                .is_some_and(|segment| segment.eq_ignore_ascii_case(part))
-        }) && segments.next().is_none()
+        self.below(path).is_some_and(|rest| rest.0.is_empty())
     }
 }
 

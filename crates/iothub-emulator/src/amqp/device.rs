@@ -13,7 +13,7 @@ use std::{
 use self::twin::TwinReplies;
 use super::{
     address::Address,
-    error::AmqpError,
+    error::{AmqpError, condition},
     node::{self, Access, LinkRequest, Terminus},
     pairs::Pairs,
     peer::Peer,
@@ -124,7 +124,7 @@ impl Line {
 /// What a device is told when the hub ends its session. All but a lost identity are conditions to come back after.
 fn ended(end: SessionEnd) -> AmqpError {
     let (condition, text) = match end {
-        SessionEnd::TakenOver => ("amqp:link:stolen", "the device connected again"),
+        SessionEnd::TakenOver => (condition::STOLEN, "the device connected again"),
         SessionEnd::Deleted => ("amqp:not-found", "the identity was deleted"),
         SessionEnd::Disabled => ("amqp:unauthorized-access", "the device was disabled"),
         SessionEnd::TooSlow => (

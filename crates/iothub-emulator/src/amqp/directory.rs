@@ -6,6 +6,7 @@ use super::{
     address::Address,
     cbs, device, device_bound,
     error::{AmqpError, condition},
+    event_hub,
     node::{LinkRequest, Source, Target},
     peer::Peer,
     service_bound,
@@ -19,6 +20,8 @@ pub(crate) fn target(request: &LinkRequest<'_>, peer: &Arc<Peer>) -> Result<Targ
     } else if address.is("messages/devicebound") {
         device_bound::target(peer)
     } else if let Some(target) = device::target(request, &address, peer)? {
+        target
+    } else if let Some(target) = event_hub::target(request, &address, peer)? {
         target
     } else {
         return Err(nothing(request, peer, "nothing can be sent to"));
@@ -40,6 +43,8 @@ pub(crate) fn source(request: &LinkRequest<'_>, peer: &Arc<Peer>) -> Result<Sour
     {
         service_bound::file_notifications(peer)
     } else if let Some(source) = device::source(request, &address, peer)? {
+        source
+    } else if let Some(source) = event_hub::source(request, &address, peer)? {
         source
     } else {
         return Err(nothing(request, peer, "nothing can be received from"));

@@ -86,7 +86,9 @@ pub(crate) mod condition {
     pub(crate) const MESSAGE_SIZE_EXCEEDED: &str = "amqp:link:message-size-exceeded";
     pub(crate) const NOT_ALLOWED: &str = "amqp:not-allowed";
     pub(crate) const NOT_FOUND: &str = "amqp:not-found";
+    pub(crate) const REDIRECT: &str = "amqp:link:redirect";
     pub(crate) const RESOURCE_LIMIT_EXCEEDED: &str = "amqp:resource-limit-exceeded";
+    pub(crate) const STOLEN: &str = "amqp:link:stolen";
     pub(crate) const TRANSFER_LIMIT_EXCEEDED: &str = "amqp:link:transfer-limit-exceeded";
     pub(crate) const UNATTACHED_HANDLE: &str = "amqp:session:unattached-handle";
     pub(crate) const UNAUTHORIZED: &str = "amqp:unauthorized-access";

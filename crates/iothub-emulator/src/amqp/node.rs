@@ -112,6 +112,8 @@ pub(crate) struct LinkRequest<'a> {
     pub(crate) session: u16,
     /// What else the peer says of the link.
     pub(crate) properties: &'a [(String, Value)],
+    /// The source, with the filter that a receiver may want.
+    pub(crate) source: &'a Value,
 }
 
 impl<'a> LinkRequest<'a> {

@@ -15,6 +15,8 @@ pub(crate) struct Peer {
     pub(crate) door: Door,
     /// Where answers to put-token go.
     pub(crate) token_replies: Pairs<Replies>,
+    /// Where answers to what is asked of the event hub go.
+    pub(crate) management_replies: Pairs<Replies>,
     /// The devices that it speaks for.
     pub(crate) devices: Devices,
     /// How the connection is broken.
@@ -35,6 +37,7 @@ impl Peer {
             connection,
             door,
             token_replies: Pairs::default(),
+            management_replies: Pairs::default(),
             devices: Devices::default(),
             breaker,
             grants: Mutex::default(),

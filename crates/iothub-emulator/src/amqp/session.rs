@@ -84,6 +84,7 @@ impl Session {
             peer_address: performative::address(theirs),
             session: self.channel,
             properties: &attach.properties,
+            source: &attach.source,
         };
         let address = request.address.to_owned();
         let opened = if wire.links >= MAX_LINKS {
@@ -447,7 +448,7 @@ impl Session {
     fn refuse(&mut self, attach: Attach, error: AmqpError, wire: &mut Wire) {
         let handle = attach.handle;
         let mut answer = answer(attach);
-        if error.condition != REDIRECT {
+        if error.condition != condition::REDIRECT {
             match answer.role {
                 Role::Sender => answer.source = Value::Null,
                 Role::Receiver => answer.target = Value::Null,
@@ -468,7 +469,7 @@ impl Session {
         let mut links = self.links.values().flatten();
         let same = links.find(|link| link.name == name && matches!(link.end, End::Target(_)) == is_sender);
         if let Some(handle) = same.map(|link| link.key.handle) {
-            let error = AmqpError::new("amqp:link:stolen", "a link of the same name was attached");
+            let error = AmqpError::new(condition::STOLEN, "a link of the same name was attached");
             self.detach(handle, Some(error), wire);
         }
     }
@@ -521,8 +522,6 @@ fn answer(attach: Attach) -> Attach {
 fn unattached(handle: u32) -> AmqpError {
     AmqpError::new(condition::UNATTACHED_HANDLE, format!("no link has the handle {handle}"))
 }
-
-const REDIRECT: &str = "amqp:link:redirect";
 
 /// What a hub says in its begin.
 const WINDOW: u32 = 5000;

@@ -2,6 +2,7 @@
 
 mod client;
 mod devices;
+mod event_hub;
 mod golden;
 mod malformed;
 

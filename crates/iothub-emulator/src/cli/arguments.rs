@@ -41,6 +41,8 @@ impl Arguments {
                     let pem = fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
                     options.device_authorities.push(pem);
                 }
+                Arg::Long("partitions") => options.hub.events.partitions = parser.value()?.parse()?,
+                Arg::Long("consumer-group") => options.hub.events.consumer_groups.push(parser.value()?.string()?),
                 Arg::Long("free-ports") => free_ports = true,
                 Arg::Long("entra-port") => options.entra.port = parser.value()?.parse()?,
                 Arg::Long("identity-port") => options.entra.identity_port = parser.value()?.parse()?,
@@ -110,6 +112,10 @@ Options:
   --device-authority FILE
                      certificates in PEM of an authority that devices may have
                      theirs from; may be repeated
+  --partitions N     of the built-in endpoint, where services read what devices
+                     send [4]
+  --consumer-group NAME
+                     besides $Default; may be repeated
   --entra-port PORT  the token endpoint; 0 takes any free port [0]
   --identity-port PORT
                      managed identities, in plain HTTP; 0 takes any free port [0]

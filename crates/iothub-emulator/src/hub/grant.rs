@@ -124,7 +124,8 @@ impl fmt::Display for Principal {
     }
 }
 
-fn within(resource: &str, scope: &str) -> bool {
+/// Whether a path is `scope` or lies below it.
+pub(super) fn within(resource: &str, scope: &str) -> bool {
     let Some(head) = resource.as_bytes().get(..scope.len()) else {
         return false;
     };

@@ -4,7 +4,7 @@ use azure_core::error::ErrorKind;
 use iothub_core::{Error, Result};
 use serde::Deserialize;
 
-use super::{policy::PolicyOptions, provisioned::DeviceOptions, sku::Sku};
+use super::{EventsOptions, policy::PolicyOptions, provisioned::DeviceOptions, sku::Sku};
 
 /// What a hub is like, apart from where it listens.
 ///
@@ -35,6 +35,8 @@ pub struct HubOptions {
     pub policies: Vec<PolicyOptions>,
     /// Devices that are made at the start, unless they are there.
     pub devices: Vec<DeviceOptions>,
+    /// The built-in endpoint, where services read what devices send.
+    pub events: EventsOptions,
     /// Messages to devices.
     pub cloud_to_device: CloudToDeviceOptions,
     /// Feedback on those.
@@ -78,6 +80,7 @@ impl Default for HubOptions {
             fault_injection: false,
             policies: Vec::new(),
             devices: Vec::new(),
+            events: EventsOptions::default(),
             cloud_to_device: CloudToDeviceOptions::default(),
             feedback: ServiceQueueOptions::default(),
             file_notifications: ServiceQueueOptions::default(),
@@ -108,6 +111,7 @@ impl HubOptions {
     /// Refuses what no hub could be like.
     pub(crate) fn check(&self) -> Result<()> {
         within("hub.units", self.units, 1, 200)?;
+        self.events.check()?;
         let to_devices = &self.cloud_to_device;
         lasts(
             "hub.cloud_to_device.default_ttl",
@@ -141,7 +145,7 @@ impl HubOptions {
     }
 }
 
-fn within(name: &str, value: u32, least: u32, most: u32) -> Result<()> {
+pub(super) fn within(name: &str, value: u32, least: u32, most: u32) -> Result<()> {
     if (least..=most).contains(&value) {
         return Ok(());
     }

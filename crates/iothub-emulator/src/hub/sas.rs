@@ -4,7 +4,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use ring::hmac;
 use time::{Duration, OffsetDateTime};
 
-use super::{Failure, Grant, Hub, Principal, Target, authentication::Key, policy::DEVICE_CONNECT};
+use super::{Failure, Grant, Hub, Principal, Target, authentication::Key, grant::within, policy::DEVICE_CONNECT};
 
 /// A parsed `SharedAccessSignature sr=…&sig=…&se=…[&skn=…]`, not yet verified.
 pub(crate) struct SasToken<'a> {
@@ -74,7 +74,13 @@ impl<'a> SasToken<'a> {
                 .iter()
                 .find(|policy| policy.name == **name)
                 .ok_or_else(|| Failure::unauthorized(format!("there is no shared access policy {name:?}")))?;
-            self.check_signature([&policy.primary, &policy.secondary])?;
+            let keys = [&policy.primary, &policy.secondary];
+            if within(&path, &hub.event_hub()) {
+                // Clients of Event Hubs sign with the text of a key, and not with what it is the base64 of.
+                self.check_signature_by(keys.map(|key| key.to_base64().into_bytes()))?;
+            } else {
+                self.check_signature(keys)?;
+            }
             let principal = Principal::Policy(policy.name.clone());
             return Ok(Grant::new(principal, policy.rights, path, expires));
         }
@@ -87,10 +93,11 @@ impl<'a> SasToken<'a> {
         Ok(Grant::new(Principal::Device(target), DEVICE_CONNECT, path, expires))
     }
 
-    /// What stands after the host in `sr`, without the slash.
+    /// What stands after the host in `sr`, without the slash. Clients of Event Hubs write a scheme before the host.
     fn path(&self, hub: &Hub) -> Result<String, Failure> {
         let resource = percent_decode(self.resource).ok_or_else(|| Failure::unauthorized("sr is not UTF-8"))?;
-        let (host, path) = resource.split_once('/').unwrap_or((&resource, ""));
+        let resource = resource.split_once("://").map_or(&*resource, |(_, resource)| resource);
+        let (host, path) = resource.split_once('/').unwrap_or((resource, ""));
         if !hub.goes_by(host) {
             let message = format!("sr names the host {host:?}, and this is {}", hub.name());
             return Err(Failure::unauthorized(message));
@@ -109,10 +116,14 @@ impl<'a> SasToken<'a> {
     }
 
     fn check_signature(&self, keys: [&Key; 2]) -> Result<(), Failure> {
+        self.check_signature_by(keys.map(Key::as_slice))
+    }
+
+    fn check_signature_by(&self, keys: [impl AsRef<[u8]>; 2]) -> Result<(), Failure> {
         let signed = format!("{}\n{}", self.resource, self.expiry);
         // Both keys are always tried, and ring compares in constant time.
         let matching = keys.map(|key| {
-            let key = hmac::Key::new(hmac::HMAC_SHA256, key.as_slice());
+            let key = hmac::Key::new(hmac::HMAC_SHA256, key.as_ref());
             hmac::verify(&key, signed.as_bytes(), &self.signature).is_ok()
         });
         if matching.contains(&true) {
@@ -229,6 +240,25 @@ mod tests {
             assert!(grant.check(DataAction::ReadTwins, "twins/lamp").is_ok());
             assert!(grant.check(DataAction::ReadDevices, "devices/lamp").is_err());
         }
+    }
+
+    /// Made with `azure-eventhub` 5.15.1 for Python.
+    #[test]
+    fn clients_of_event_hubs_sign_with_the_text_of_a_key() {
+        let hub = hub();
+        let partition = "iothub-ehub-hub/ConsumerGroups/$Default/Partitions/0";
+        let whole = "SharedAccessSignature sr=sb%3A%2F%2Fhub.azure-devices.net%2Fiothub-ehub-hub&sig=Phy8zF1y5m0e1zX80GGmVXZYfuUQYqpVqZZ5Mbln3FY%3D&se=4102444800&skn=service";
+        let narrow = "SharedAccessSignature sr=sb%3A%2F%2Fhub.azure-devices.net%2Fiothub-ehub-hub%2FConsumerGroups%2F%24Default%2FPartitions%2F0&sig=lz5Osc1BP%2ByggUOcYTI5rSp3O0UseuHy7WjQjRG4ytE%3D&se=4102444800&skn=service";
+        for (token, covers_all) in [(whole, true), (narrow, false)] {
+            let grant = hub.authorize_sas(token).unwrap();
+            assert!(grant.check(DataAction::ReadTelemetry, partition).is_ok());
+            let management = grant.check(DataAction::ReadTelemetry, "iothub-ehub-hub/$management");
+            assert_eq!(management.is_ok(), covers_all);
+            assert!(grant.check(DataAction::SendMessages, "messages/devicebound").is_err());
+        }
+        // Signed the same way for the hub as a whole, which its own clients do not.
+        let root = "SharedAccessSignature sr=sb%3A%2F%2Fhub.azure-devices.net&sig=nYuM3zV92TEqq6FyPKUiEH4WJwEmcVr8HW0NZZzLObo%3D&se=4102444800&skn=service";
+        assert!(hub.authorize_sas(root).unwrap_err().message.contains("does not match"));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::{
 
 use iothub_core::HubErrorCode;
 use time::{Duration, OffsetDateTime};
+use tokio::sync::{Notify, futures::Notified};
 
 use super::{D2cMessage, Event, Failure, Hub, Target};
 
@@ -33,9 +34,10 @@ pub struct TelemetryEvent {
 }
 
 /// The partitions of the built-in endpoint.
-#[derive(Default)]
 pub(crate) struct Telemetry {
-    partitions: [Mutex<Partition>; PARTITIONS],
+    partitions: Box<[Mutex<Partition>]>,
+    /// A message has come, to any of them.
+    arrived: Notify,
 }
 
 #[derive(Default)]
@@ -43,6 +45,15 @@ struct Partition {
     events: VecDeque<Arc<TelemetryEvent>>,
     next_sequence: u64,
     next_offset: u64,
+}
+
+/// What a partition holds.
+#[derive(Clone, Debug)]
+pub(crate) struct PartitionState {
+    /// The first message that is still there, or the next if there is none.
+    pub(crate) first_sequence: u64,
+    pub(crate) next_sequence: u64,
+    pub(crate) last: Option<Arc<TelemetryEvent>>,
 }
 
 impl Hub {
@@ -71,7 +82,7 @@ impl Hub {
         self.spend_message(size)?;
         let messages = self.inject(source, messages)?;
         let now = self.clock().now();
-        let partition = partition_of(source.device());
+        let partition = partition_of(source.device(), self.telemetry().len());
         let count = messages.len();
         let first = {
             let mut kept = self.telemetry().lock(partition);
@@ -94,6 +105,7 @@ impl Hub {
             }
             first
         };
+        self.telemetry().arrived.notify_waiters();
         for sequence_number in (first..).take(count) {
             self.journal().record(Event::Telemetry {
                 source: source.clone(),
@@ -106,15 +118,55 @@ impl Hub {
 }
 
 impl Telemetry {
+    pub(crate) fn new(partitions: usize) -> Self {
+        Self {
+            partitions: (0..partitions).map(|_| Mutex::default()).collect(),
+            arrived: Notify::new(),
+        }
+    }
+
+    /// How many partitions there are.
+    pub(crate) fn len(&self) -> usize {
+        self.partitions.len()
+    }
+
+    /// The first message with this number or a higher one that is like this, in an existing partition.
+    pub(super) fn first_from(
+        &self,
+        partition: usize,
+        sequence: u64,
+        is_like: impl Fn(&TelemetryEvent) -> bool,
+    ) -> Option<Arc<TelemetryEvent>> {
+        let kept = self.lock(partition);
+        let first = kept.events.partition_point(|event| event.sequence_number < sequence);
+        kept.events.range(first..).find(|event| is_like(event)).cloned()
+    }
+
+    /// Returns when the next message comes. Whichever did while the future was enabled is not missed.
+    pub(super) fn arrival(&self) -> Notified<'_> {
+        self.arrived.notified()
+    }
+
+    /// What an existing partition holds.
+    pub(crate) fn state(&self, partition: usize) -> PartitionState {
+        let kept = self.lock(partition);
+        let first = kept.events.front().map(|event| event.sequence_number);
+        PartitionState {
+            first_sequence: first.unwrap_or(kept.next_sequence),
+            next_sequence: kept.next_sequence,
+            last: kept.events.back().cloned(),
+        }
+    }
+
     /// What is kept, by partition and there in the order in which it came.
     pub(crate) fn events(&self) -> Vec<Arc<TelemetryEvent>> {
-        let kept = (0..PARTITIONS).map(|partition| self.lock(partition).events.clone());
+        let kept = (0..self.len()).map(|partition| self.lock(partition).events.clone());
         kept.flatten().collect()
     }
 
     /// Forgets what is kept; sequence numbers and offsets go on.
     pub(super) fn clear(&self) {
-        for partition in 0..PARTITIONS {
+        for partition in 0..self.len() {
             self.lock(partition).events.clear();
         }
     }
@@ -137,14 +189,13 @@ impl Partition {
 }
 
 /// The same for a device in every run: FNV-1a.
-fn partition_of(device: &str) -> usize {
+fn partition_of(device: &str, partitions: usize) -> usize {
     let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     let hash = device.bytes().fold(0xcbf2_9ce4_8422_2325, mix);
-    (hash % PARTITIONS as u64) as usize
+    (hash % partitions as u64) as usize
 }
 
-/// The defaults of a hub.
-const PARTITIONS: usize = 4;
+/// The default of a hub.
 const RETENTION: Duration = Duration::days(1);
 
 /// How many messages a partition keeps, which a hub in the cloud does not count.
@@ -160,7 +211,7 @@ mod tests {
     #[test]
     fn the_hash_is_the_published_one() {
         // The test vector of FNV-1a, 64 bits: "foobar" is 85944171f73967e8.
-        assert_eq!(partition_of("foobar"), (0x8594_4171_f739_67e8_u64 % 4) as usize);
-        assert_eq!(partition_of(""), (0xcbf2_9ce4_8422_2325_u64 % 4) as usize);
+        assert_eq!(partition_of("foobar", 4), (0x8594_4171_f739_67e8_u64 % 4) as usize);
+        assert_eq!(partition_of("", 4), (0xcbf2_9ce4_8422_2325_u64 % 4) as usize);
     }
 }

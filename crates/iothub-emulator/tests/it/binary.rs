@@ -46,6 +46,15 @@ fn it_says_when_it_is_ready_and_stops_when_told() {
         let text = ready["connectionString"].as_str().unwrap();
         let start = format!("HostName=hub.localhost:{port};SharedAccessKeyName=iothubowner;SharedAccessKey=");
         assert!(text.starts_with(&start), "{text}");
+        let events = ready["eventHubConnectionString"].as_str().unwrap();
+        let start = format!(
+            "Endpoint=sb://hub.localhost:{}/;SharedAccessKeyName=service;",
+            ready["amqpsPort"]
+        );
+        assert!(
+            events.starts_with(&start) && events.ends_with(";EntityPath=iothub-ehub-hub"),
+            "{events}"
+        );
         for port in ["httpsPort", "amqpsPort", "mqttsPort"] {
             let port = u16::try_from(ready[port].as_u64().unwrap()).unwrap();
             std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();

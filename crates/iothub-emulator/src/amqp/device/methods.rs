@@ -12,7 +12,7 @@ use super::Line;
 use crate::{
     amqp::{
         device_message,
-        error::AmqpError,
+        error::{AmqpError, condition},
         message::{Body, Message, Properties},
         node::{IncomingMessage, LinkRequest, LinkSource, LinkTarget, OutgoingMessage, Settlement},
         outcome::Outcome,
@@ -52,7 +52,7 @@ impl LinkSource for Requests {
             let request = request.ok_or_else(|| {
                 let text = "another link of the device listens for methods";
                 let end = self.line.session.end();
-                end.map_or_else(|| AmqpError::new("amqp:link:stolen", text), super::ended)
+                end.map_or_else(|| AmqpError::new(condition::STOLEN, text), super::ended)
             })?;
             Ok(OutgoingMessage {
                 tag: Uuid::new_v4(),

@@ -27,6 +27,8 @@ use crate::{
 pub(super) struct Client {
     pub(super) connection: ConnectionHandle<()>,
     pub(super) session: SessionHandle<()>,
+    /// Other sessions, which live as long as the connection does.
+    pub(super) others: Vec<SessionHandle<()>>,
     stopper: Stopper,
 }
 
@@ -57,6 +59,7 @@ impl Client {
         Self {
             connection,
             session,
+            others: Vec::new(),
             stopper,
         }
     }
