@@ -2,7 +2,11 @@
 'use strict';
 
 const assert = require('assert');
+const { execFileSync } = require('child_process');
 const crypto = require('crypto');
+const fs = require('fs');
+const os = require('os');
+const path = require('path');
 const { ClientSecretCredential } = require('@azure/identity');
 const { IoTHubTokenCredentials, Registry } = require('azure-iothub');
 const { IoTHubRegistryManager } = require('azure-iothub/dist/cl/iothub_registry_manager.js');
@@ -27,6 +31,21 @@ const registries = {
 
 // The client that the SDK generates from Microsoft's own description of the service, below the registry's.
 const generated = () => new IoTHubRegistryManager(new IoTHubTokenCredentials(ready.connectionString));
+
+// A certificate for a device that nobody but its registration vouches for.
+function selfSigned(name) {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'interop-'));
+  const [keyFile, certFile] = ['key.pem', 'cert.pem'].map((file) => path.join(folder, file));
+  try {
+    const request = ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-subj', `/CN=${name}`];
+    execFileSync('openssl', [...request, '-keyout', keyFile, '-out', certFile], { stdio: 'ignore' });
+    const cert = fs.readFileSync(certFile, 'utf8');
+    const thumbprint = new crypto.X509Certificate(cert).fingerprint256.replaceAll(':', '');
+    return { cert, key: fs.readFileSync(keyFile, 'utf8'), thumbprint };
+  } finally {
+    fs.rmSync(folder, { recursive: true });
+  }
+}
 
 const newId = (prefix) => `${prefix}-${crypto.randomBytes(4).toString('hex')}`;
 
@@ -69,4 +88,4 @@ function finish() {
   process.exit(failed ? 1 : 0);
 }
 
-module.exports = { ready, entra, registries, generated, newId, refused, refusedToGenerated, check, finish };
+module.exports = { ready, entra, registries, generated, newId, selfSigned, refused, refusedToGenerated, check, finish };

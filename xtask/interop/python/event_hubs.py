@@ -1,0 +1,179 @@
+"""azure-eventhub reads from the built-in endpoint what a device sent; uamqp follows the hub's redirect to it."""
+
+import datetime
+import hashlib
+import hmac
+import base64
+import json
+import threading
+import time
+import urllib.parse
+
+import requests
+import uamqp
+from azure.eventhub import EventHubConsumerClient, TransportType
+from azure.iot.hub import IoTHubRegistryManager
+
+import hub
+
+EVENT_HUB = hub.READY["eventHubConnectionString"]
+FIELDS = dict(field.split("=", 1) for field in hub.CONNECTION_STRING.split(";"))
+
+
+def signature(resource, key, policy=None):
+    expiry = int(time.time()) + 3600
+    resource = urllib.parse.quote(resource, safe="")
+    digest = hmac.new(base64.b64decode(key), f"{resource}\n{expiry}".encode(), hashlib.sha256).digest()
+    text = f"SharedAccessSignature sr={resource}&sig={urllib.parse.quote(base64.b64encode(digest), safe='')}&se={expiry}"
+    return f"{text}&skn={policy}" if policy else text
+
+
+def send(device_id, key, *bodies):
+    """Sends over HTTPS, as a device without an SDK does."""
+    for body in bodies:
+        headers = {
+            "Authorization": signature(f"{hub.HOST}/devices/{device_id}", key),
+            "iothub-app-level": "high",
+            "iothub-contenttype": "application/json",
+            "iothub-contentencoding": "utf-8",
+        }
+        url = f"https://{hub.HOST}/devices/{device_id}/messages/events?api-version=2021-04-12"
+        requests.post(url, data=json.dumps(body), headers=headers, timeout=30).raise_for_status()
+
+
+def new_device():
+    device_id = hub.new_id("python")
+    registry = IoTHubRegistryManager.from_connection_string(hub.CONNECTION_STRING)
+    created = registry.create_device_with_sas(device_id, "", "", "enabled")
+    return device_id, created.authentication.symmetric_key.primary_key
+
+
+def consumer(**options):
+    return EventHubConsumerClient.from_connection_string(EVENT_HUB, consumer_group="$Default", retry_total=0, **options)
+
+
+def read(client, device_id, count, **options):
+    """Reads until there are so many events of a device, or a minute has passed."""
+    events, enough = [], threading.Event()
+
+    def on_event(_, event):
+        if event and event.system_properties.get(b"iothub-connection-device-id") == device_id.encode():
+            events.append(event)
+            if len(events) >= count:
+                enough.set()
+
+    thread = threading.Thread(
+        target=client.receive,
+        kwargs={"on_event": on_event, "on_error": lambda _, error: print(error), "starting_position": "-1", **options},
+        daemon=True,
+    )
+    thread.start()
+    assert enough.wait(60), f"{len(events)} events came, not {count}"
+    client.close()
+    thread.join(60)
+    return events
+
+
+def everything(transport):
+    device_id, key = new_device()
+    send(device_id, key, {"n": 1}, {"n": 2}, {"n": 3})
+    events = read(consumer(transport_type=transport), device_id, 3)
+    hub.equal([json.loads(event.body_as_str()) for event in events], [{"n": 1}, {"n": 2}, {"n": 3}])
+    first = events[0]
+    hub.equal(first.properties, {b"level": b"high"})
+    hub.equal(first.partition_key, device_id.encode())
+    hub.equal(first.content_type, "application/json")
+    method = json.loads(first.system_properties[b"iothub-connection-auth-method"])
+    hub.equal((method["scope"], method["type"], method["issuer"]), ("device", "sas", "iothub"))
+    age = datetime.datetime.now(datetime.timezone.utc) - first.enqueued_time
+    assert abs(age.total_seconds()) < 60, age
+
+
+def management():
+    with consumer() as client:
+        properties = client.get_eventhub_properties()
+        hub.equal(properties["partition_ids"], ["0", "1", "2", "3"])
+        held = [client.get_partition_properties(partition) for partition in properties["partition_ids"]]
+        filled = [one for one in held if not one["is_empty"]]
+        assert filled, held
+        for one in filled:
+            assert one["last_enqueued_sequence_number"] >= one["beginning_sequence_number"] == 0, one
+
+
+def positions():
+    device_id, key = new_device()
+    send(device_id, key, {"n": 1}, {"n": 2}, {"n": 3})
+    first, second, _ = read(consumer(), device_id, 3)
+    for position, inclusive, expected in [
+        (first.offset, False, 2),
+        (first.offset, True, 3),
+        (second.sequence_number, False, 1),
+        (first.enqueued_time - datetime.timedelta(milliseconds=1), False, 3),
+    ]:
+        options = {"starting_position": position, "starting_position_inclusive": inclusive}
+        # Read in one partition only: a position is one of a partition.
+        events = read(consumer(), device_id, expected, partition_id=partition_of(device_id), **options)
+        last = [json.loads(event.body_as_str())["n"] for event in events]
+        hub.equal(last, [1, 2, 3][3 - expected :])
+
+
+def partition_of(device_id):
+    found, known = [], threading.Event()
+    client = consumer()
+
+    def on_event(context, event):
+        if event and event.system_properties.get(b"iothub-connection-device-id") == device_id.encode():
+            found.append(context.partition_id)
+            known.set()
+
+    thread = threading.Thread(
+        target=client.receive, kwargs={"on_event": on_event, "starting_position": "-1"}, daemon=True
+    )
+    thread.start()
+    assert known.wait(60), "no partition has events of the device"
+    client.close()
+    thread.join(60)
+    return found[0]
+
+
+def redirect():
+    """What documentation and the Azure CLI do: ask the hub, and go where it says."""
+    device_id, key = new_device()
+    send(device_id, key, {"n": 1})
+    policy, short = FIELDS["SharedAccessKeyName"], hub.HOST.split(".")[0]
+    token = signature(hub.HOST, FIELDS["SharedAccessKey"], policy)
+    plain = uamqp.authentication.SASLPlain(hub.HOST, f"{policy}@sas.root.{short}", token)
+    source = uamqp.address.Source(f"amqps://{hub.HOST}/messages/events/ConsumerGroups/$Default/Partitions/0")
+    client = uamqp.ReceiveClient(source, auth=plain, error_policy=uamqp.errors.ErrorPolicy(max_retries=0))
+    try:
+        client.receive_message_batch(timeout=5000)
+    except uamqp.errors.LinkRedirect as error:
+        hub.equal((error.hostname, error.port), (hub.HOST.encode(), 5671))
+        address = error.address.decode()
+    else:
+        raise AssertionError("the hub did not redirect")
+    finally:
+        client.close()
+
+    entity = EVENT_HUB.rsplit("EntityPath=", 1)[1]
+    hub.equal(address, f"amqps://{hub.HOST}:5671/{entity}/ConsumerGroups/$Default/Partitions/0")
+    root = f"amqps://{hub.HOST}/{entity}/ConsumerGroups/$Default/Partitions"
+    bodies = []
+    for partition in range(4):
+        auth = uamqp.authentication.SASTokenAuth.from_shared_access_key(
+            f"sb://{hub.HOST}/{entity}", policy, FIELDS["SharedAccessKey"]
+        )
+        client = uamqp.ReceiveClient(f"{root}/{partition}", auth=auth, prefetch=50)
+        for message in client.receive_message_batch(timeout=2000):
+            if message.annotations[b"iothub-connection-device-id"] == device_id.encode():
+                bodies.append(json.loads(b"".join(message.get_data())))
+        client.close()
+    hub.equal(bodies, [{"n": 1}])
+
+
+for name, transport in {"amqp": TransportType.Amqp, "amqp-ws": TransportType.AmqpOverWebsocket}.items():
+    hub.check(f"event hubs: everything that a device sent, {name}", lambda: everything(transport))
+hub.check("event hubs: what partitions there are and what they hold", management)
+hub.check("event hubs: from an offset, a number, a time", positions)
+hub.check("event hubs: by the hub's redirect, with uamqp", redirect)
+hub.finish()
