@@ -7,6 +7,7 @@ mod configurations;
 mod device_files;
 mod device_messages;
 mod devices;
+mod digital_twins;
 mod envelope;
 mod fault;
 mod feedback;

@@ -13,6 +13,7 @@ pub(crate) mod d2c;
 mod deadlines;
 pub(crate) mod desired;
 mod device_calls;
+pub(crate) mod digital_twins;
 mod edge;
 pub(crate) mod event_readers;
 pub(crate) mod events_options;

@@ -46,6 +46,13 @@ impl Answer {
         answer
     }
 
+    /// 202.
+    pub(crate) fn accepted() -> Self {
+        let mut answer = Self::nothing();
+        *answer.response.status_mut() = StatusCode::ACCEPTED;
+        answer
+    }
+
     /// An error, in the shape that the service gives it.
     pub(crate) fn refusal(failure: &Failure, now: OffsetDateTime) -> Self {
         let tracking = envelope::tracking_id(now);

@@ -1,6 +1,6 @@
 use bytes::Bytes;
 use http::{
-    HeaderMap, Method, Request,
+    HeaderMap, Method, Request, Uri,
     header::{AUTHORIZATION, IF_MATCH},
     request::Parts,
 };
@@ -19,6 +19,7 @@ pub(crate) struct Call {
     /// The segments of the path, decoded, as the client wrote them.
     path: Vec<String>,
     query: Vec<(String, String)>,
+    uri: Uri,
     headers: HeaderMap,
 }
 
@@ -52,6 +53,7 @@ impl Call {
             body,
             path,
             query,
+            uri: head.uri,
             headers: head.headers,
         })
     }
@@ -64,6 +66,11 @@ impl Call {
     /// A segment of the path as the client wrote it.
     pub(crate) fn segment(&self, index: usize) -> &str {
         self.path.get(index).map_or("", String::as_str)
+    }
+
+    /// The path as it came, without the query.
+    pub(crate) fn raw_path(&self) -> &str {
+        self.uri.path()
     }
 
     /// The device whose id is the second segment.

@@ -17,17 +17,21 @@ pub(crate) async fn invoke(hub: &Hub, call: &Call) -> Result<Answer, Failure> {
     };
     match invoked {
         Ok(answer) => Ok(Answer::json(document(&answer))),
-        Err(failure) if failure.code == HubErrorCode::IotHubUnauthorizedAccess => Err(failure),
-        Err(failure) => {
-            let timeout = timeouts.and_then(|(connect, response)| match failure.code {
-                HubErrorCode::DeviceNotOnline => Some(connect),
-                HubErrorCode::GatewayTimeout => Some(response),
-                _ => None,
-            });
-            let timeout = timeout.map(clock_face);
-            Ok(Answer::nested_refusal(&failure, timeout.as_deref(), hub.clock().now()))
-        }
+        Err(failure) => refused(hub, failure, timeouts),
     }
+}
+
+/// The answer to a method or command that has not run to its end. `timeouts` are those for the connection and for the
+/// response.
+pub(super) fn refused(hub: &Hub, failure: Failure, timeouts: Option<(Duration, Duration)>) -> Result<Answer, Failure> {
+    let timeout = match failure.code {
+        HubErrorCode::IotHubUnauthorizedAccess => return Err(failure),
+        HubErrorCode::DeviceNotOnline => timeouts.map(|(connect, _)| connect),
+        HubErrorCode::GatewayTimeout => timeouts.map(|(_, response)| response),
+        _ => None,
+    };
+    let timeout = timeout.map(clock_face);
+    Ok(Answer::nested_refusal(&failure, timeout.as_deref(), hub.clock().now()))
 }
 
 /// The payload goes out as the device wrote it.

@@ -3,8 +3,8 @@ use hyper::body::Incoming;
 use iothub_core::HubErrorCode;
 
 use super::{
-    Answer, Rooms, call::Call, configurations, device_files, device_messages, devices, feedback, jobs, keys, methods,
-    modules, queries, scheduled_jobs, twins,
+    Answer, Rooms, call::Call, configurations, device_files, device_messages, devices, digital_twins, feedback, jobs,
+    keys, methods, modules, queries, scheduled_jobs, twins,
 };
 use crate::hub::{CertificateChain, Failure, Hub};
 
@@ -25,6 +25,10 @@ async fn route(rooms: &Rooms, call: Call) -> Result<Answer, Failure> {
         (&Method::POST, ["devices", "query"]) => queries::run(hub, call).await,
         (&Method::POST, ["twins", _, "methods"] | ["twins", _, "modules", _, "methods"]) => {
             methods::invoke(hub, &call).await
+        }
+        (&Method::POST, ["digitaltwins", _, "commands", _]) => digital_twins::invoke(hub, &call, None, 3).await,
+        (&Method::POST, ["digitaltwins", _, "components", _, "commands", _]) => {
+            digital_twins::invoke(hub, &call, Some(3), 5).await
         }
         (&Method::GET, ["configurations"]) => configurations::aside(hub, call, configurations::list).await,
         (&Method::GET, ["configurations", _]) => configurations::aside(hub, call, configurations::get).await,
@@ -51,6 +55,8 @@ fn answer_at_once(hub: &Hub, call: &Call, method: &Method, path: &[&str]) -> Res
         (&Method::GET, ["twins", _] | ["twins", _, "modules", _]) => twins::get(hub, call),
         (&Method::PATCH, ["twins", _] | ["twins", _, "modules", _]) => twins::patch(hub, call),
         (&Method::PUT, ["twins", _] | ["twins", _, "modules", _]) => twins::put(hub, call),
+        (&Method::GET, ["digitaltwins", _]) => digital_twins::get(hub, call),
+        (&Method::PATCH, ["digitaltwins", _]) => digital_twins::patch(hub, call),
         (&Method::DELETE, ["devices", _, "commands"] | ["devices", _, "modules", _, "commands"]) => {
             devices::purge(hub, call)
         }

@@ -30,7 +30,21 @@ impl MethodCall {
             .and_then(|name| serde_json::from_str(name).ok())
             .filter(|name: &String| !name.is_empty())
             .ok_or_else(|| Failure::argument("methodName has to be a string that is not empty"))?;
-        let payload = member("payload").unwrap_or("null");
+        Self::new(
+            name,
+            Bytes::copy_from_slice(member("payload").unwrap_or("null").as_bytes()),
+            member("responseTimeoutInSeconds"),
+            member("connectTimeoutInSeconds"),
+        )
+    }
+
+    /// `payload` is JSON; the timeouts are texts of whole seconds.
+    pub(crate) fn new(
+        name: String,
+        payload: Bytes,
+        response_timeout: Option<&str>,
+        connect_timeout: Option<&str>,
+    ) -> Result<Self, Failure> {
         if payload.len() > MAX_PAYLOAD {
             let text = format!(
                 "the payload of a method has at most {MAX_PAYLOAD} bytes, this one {}",
@@ -38,20 +52,8 @@ impl MethodCall {
             );
             return Err(Failure::new(HubErrorCode::MessageTooLarge, text));
         }
-        let seconds = |name: &str, default: i64, range: RangeInclusive<i64>| {
-            let seconds = member(name).map_or(Ok(default), |text| {
-                text.parse()
-                    .map_err(|_| Failure::argument(format!("{name} has to be a whole number of seconds, not {text}")))
-            })?;
-            if range.contains(&seconds) {
-                return Ok(seconds);
-            }
-            let (least, most) = range.into_inner();
-            let text = format!("{name} is {seconds}, and has to be from {least} to {most}");
-            Err(Failure::argument(text))
-        };
-        let response = seconds("responseTimeoutInSeconds", 30, 5..=300)?;
-        let connect = seconds("connectTimeoutInSeconds", 0, 0..=300)?;
+        let response = seconds("responseTimeoutInSeconds", response_timeout, 30, 5..=300)?;
+        let connect = seconds("connectTimeoutInSeconds", connect_timeout, 0, 0..=300)?;
         if connect > response {
             let text =
                 format!("connectTimeoutInSeconds, {connect}, is longer than responseTimeoutInSeconds, {response}");
@@ -59,11 +61,24 @@ impl MethodCall {
         }
         Ok(Self {
             name,
-            payload: Bytes::copy_from_slice(payload.as_bytes()),
+            payload,
             response_timeout: Duration::seconds(response),
             connect_timeout: Duration::seconds(connect),
         })
     }
+}
+
+fn seconds(name: &str, text: Option<&str>, default: i64, range: RangeInclusive<i64>) -> Result<i64, Failure> {
+    let seconds = text.map_or(Ok(default), |text| {
+        text.parse()
+            .map_err(|_| Failure::argument(format!("{name} has to be a whole number of seconds, not {text}")))
+    })?;
+    if range.contains(&seconds) {
+        return Ok(seconds);
+    }
+    let (least, most) = range.into_inner();
+    let text = format!("{name} is {seconds}, and has to be from {least} to {most}");
+    Err(Failure::argument(text))
 }
 
 /// The published limit.

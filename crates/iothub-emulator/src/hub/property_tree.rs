@@ -146,6 +146,27 @@ impl Node {
         }
     }
 
+    /// Puts a member where one of its name may be.
+    pub(crate) fn put(&mut self, name: &str, member: Self) {
+        *self.member_mut(name) = member;
+    }
+
+    /// The member of this name, an empty object if there was none.
+    pub(crate) fn member_mut(&mut self, name: &str) -> &mut Self {
+        if let Value::Leaf(_) = self.value {
+            self.value = Value::Object(Vec::new());
+        }
+        let Value::Object(members) = &mut self.value else {
+            unreachable!("it was just made an object");
+        };
+        let at = members.iter().position(|(known, _)| known == name);
+        let at = at.unwrap_or_else(|| {
+            members.push((name.to_owned(), Self::empty()));
+            members.len() - 1
+        });
+        &mut members[at].1
+    }
+
     /// Takes the members with these names out of an object.
     pub(crate) fn remove(&mut self, names: &[&str]) {
         if let Value::Object(members) = &mut self.value {
@@ -163,6 +184,21 @@ impl Node {
             Value::Object(members) => members,
             Value::Leaf(_) => &[],
         }
+    }
+
+    pub(crate) fn member(&self, name: &str) -> Option<&Self> {
+        let mut members = self.members().iter();
+        members.find(|(known, _)| known == name).map(|(_, member)| member)
+    }
+
+    /// When it was last written.
+    pub(crate) fn updated(&self) -> String {
+        self.stamp.time()
+    }
+
+    /// With which version of its section it was last written.
+    pub(crate) fn version(&self) -> u64 {
+        self.stamp.version
     }
 
     /// The text of a leaf.

@@ -84,7 +84,7 @@ impl Section {
     ) -> Result<bool, Failure> {
         let version = self.version + 1;
         let stamp = Stamp::new(now, version);
-        let mut tree = Node::parse(&self.text, &self.stamps);
+        let mut tree = self.tree();
         for (path, value) in values {
             tree.set(path, value, stamp);
         }
@@ -99,9 +99,14 @@ impl Section {
         Ok(true)
     }
 
+    /// The section with the times of its members.
+    pub(crate) fn tree(&self) -> Node {
+        Node::parse(&self.text, &self.stamps)
+    }
+
     /// The section as twins show it, with `$metadata` and `$version`.
     pub(crate) fn document(&self, with_versions: bool) -> String {
-        let tree = Node::parse(&self.text, &self.stamps);
+        let tree = self.tree();
         let mut json = self.text.strip_suffix('}').unwrap_or(&self.text).to_owned();
         if json.len() > 1 {
             json.push(',');

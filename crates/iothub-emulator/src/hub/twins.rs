@@ -5,6 +5,8 @@ mod differential;
 #[cfg(test)]
 mod model;
 
+use std::borrow::Borrow;
+
 use iothub_core::HubErrorCode;
 
 use super::{
@@ -15,7 +17,7 @@ use super::{
     journal::Operation,
     json_text::compact,
     registry::Registry,
-    twin::Write,
+    twin::{Twin, Write},
     twin_document::twin_document,
     twin_request::{SectionChange, TwinRequest},
 };
@@ -48,11 +50,23 @@ impl Hub {
         request: &TwinRequest,
         write: Write,
     ) -> Result<(), Failure> {
+        self.change_twin_by(target, condition.only_quoted(), write, |_| Ok(request))?;
+        Ok(())
+    }
+
+    /// The same by what `request` makes of the twin as it is. Returns the new tag.
+    pub(super) fn change_twin_by<R: Borrow<TwinRequest>>(
+        &self,
+        target: &Target,
+        condition: IfMatch,
+        write: Write,
+        request: impl FnOnce(&Twin) -> Result<R, Failure>,
+    ) -> Result<String, Failure> {
         let now = self.clock().now();
-        let changed = {
+        let (changed, etag) = {
             let mut registry = self.registry_mut();
             let twin = &mut registry.identity_mut(target).map_err(as_device)?.twin;
-            if let IfMatch::Tag { tag, .. } = condition.only_quoted()
+            if let IfMatch::Tag { tag, .. } = condition
                 && tag != twin.etag()
             {
                 let (stored, next) = (twin.version(), twin.version() + 1);
@@ -63,12 +77,14 @@ impl Hub {
                 );
                 return Err(Failure::new(HubErrorCode::PreconditionFailed, text));
             }
+            let request = request(twin)?;
+            let request = request.borrow();
             let version = twin.desired.version;
             let changed = twin.write(request, write, now)?;
             if twin.desired.version != version {
                 self.tell_desired(target, || DesiredChange::of(&twin.desired, &request.desired, write));
             }
-            changed
+            (changed, twin.etag())
         };
         if changed {
             self.journal().record(Event::Executed {
@@ -77,7 +93,7 @@ impl Hub {
             });
             self.configure(target);
         }
-        Ok(())
+        Ok(etag)
     }
 
     /// Merges into the reported properties, as a device does. `patch` is the text of a JSON object.

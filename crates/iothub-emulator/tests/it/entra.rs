@@ -86,7 +86,7 @@ fn form<'a>(app: &'a Application, changes: &[(&'a str, &'a str)]) -> Vec<(&'a st
     form
 }
 
-async fn token(emulator: &Emulator, app: &Application) -> String {
+pub(crate) async fn token(emulator: &Emulator, app: &Application) -> String {
     let (status, answer) = post(emulator, emulator.entra().tenant_id(), &form(app, &[])).await;
     assert_eq!(status, 200, "{answer}");
     answer["access_token"].as_str().unwrap().to_owned()

@@ -11,6 +11,7 @@ mod client;
 mod configurations;
 mod deployments;
 mod devices;
+mod digital_twins;
 mod entra;
 mod errors;
 mod faults;
