@@ -1324,12 +1324,14 @@ pub struct FileNotification {
     pub other: Map<String, Value>,
 }
 
-/// What the hub knows about one writable property of a digital twin.
+/// What the hub knows about one property of a digital twin.
+///
+/// Of a property that only the device writes, that is no more than when it did.
 #[derive(Clone, PartialEq, SafeDebug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[safe(true)]
 #[non_exhaustive]
-pub struct DigitalTwinPropertyMetadata {
+pub struct WritableProperty {
     /// What the application asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[safe(false)]

@@ -19,7 +19,7 @@ pub(crate) mod option {
     }
 }
 
-fn whole(duration: Duration) -> u64 {
+pub(crate) fn whole(duration: Duration) -> u64 {
     duration
         .as_secs()
         .saturating_add(u64::from(duration.subsec_nanos() > 0))

@@ -17,10 +17,7 @@ const FILES: &[(&str, Rewrite)] = &[
     ("device-job", rewritten::<DeviceJob>),
     ("device-job-failed", rewritten::<DeviceJob>),
     ("device-thumbprint", rewritten::<Device>),
-    (
-        "digital-twin-property-metadata",
-        rewritten::<DigitalTwinPropertyMetadata>,
-    ),
+    ("digital-twin-property-metadata", rewritten::<WritableProperty>),
     ("direct-method-request", rewritten::<DirectMethodRequest>),
     ("direct-method-response", rewritten::<DirectMethodResponse>),
     ("feedback-record", rewritten::<FeedbackRecord>),
