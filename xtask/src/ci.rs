@@ -29,6 +29,7 @@ const FEATURE_BUILDS: &[&[&str]] = &[
     &["-p", "iothub-service", "--no-default-features"],
     &["-p", "iothub-service", "--no-default-features", "--features", "hyper"],
     &["-p", "iothub-jobs", "--no-default-features"],
+    &["-p", "iothub-digitaltwin", "--no-default-features"],
     &["-p", "iothub", "--no-default-features"],
     &["-p", "iothub", "--all-features"],
 ];

@@ -5,6 +5,8 @@ pub use iothub_auth::{ConnectionString, Credential, DefaultAzureCredential, Shar
 pub use iothub_core::{
     CallFacts, CallLimits, DeviceId, Error, HubError, HubErrorCode, HubHost, IfMatch, ModuleId, Result, amqp, models,
 };
+#[cfg(feature = "digitaltwin")]
+pub use iothub_digitaltwin as digitaltwin;
 #[cfg(feature = "jobs")]
 pub use iothub_jobs as jobs;
 #[cfg(feature = "registry")]
