@@ -4,6 +4,7 @@ use azure_core::{Bytes, cloud::CustomConfiguration, error::ErrorKind, http::Clie
 use iothub::{
     ConnectionString, Credential, DefaultAzureCredential, DeviceId, Error, HubHost, Result,
     auth::Environment,
+    digitaltwin::{DigitalTwinClient, DigitalTwinClientOptions},
     jobs::{JobClient, JobClientOptions},
     registry::{RegistryClient, RegistryClientOptions},
     service::{ServiceClient, ServiceClientOptions},
@@ -121,6 +122,15 @@ impl Stage {
             ..Default::default()
         };
         ServiceClient::new(self.host.clone(), self.credential.clone(), Some(options))
+    }
+
+    /// What knows the devices of the hub by their models.
+    pub fn digital_twins(&self) -> Result<DigitalTwinClient> {
+        let options = DigitalTwinClientOptions {
+            client_options: self.client_options(),
+            ..Default::default()
+        };
+        DigitalTwinClient::new(self.host.clone(), self.credential.clone(), Some(options))
     }
 
     /// The other end: a device of the emulator, in this process. A real hub has to have a real one.
