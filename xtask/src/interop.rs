@@ -1,6 +1,6 @@
 //! Microsoft's own SDKs against the emulator: what each script in `xtask/interop` prints is one line a check.
 //!
-//! These SDKs dial the ports 443 and 5671 whatever they are told, so the emulator has to be allowed to bind them.
+//! These SDKs dial the ports 443, 5671 and 8883 whatever they are told, so the emulator has to be allowed to bind them.
 
 use std::{
     fs,
@@ -18,9 +18,12 @@ use crate::{
 pub(crate) const LANGUAGES: &[(&str, &str)] = &[("python", "py"), ("node", "js")];
 
 /// What scripts have in common.
-const SHARED: &[&str] = &["hub", "operations"];
+const SHARED: &[&str] = &["hub", "operations", "peer"];
 
 const EMULATOR: &str = "iothub-emulator";
+
+/// The clients of this workspace, for scripts that want them at the other end.
+const PEER: &str = "peer";
 
 /// Sets the SDKs up, starts the emulator, and runs the scripts whose name holds one of `names`, or all.
 pub(crate) fn run(names: &[&str]) -> Result<(), String> {
@@ -29,7 +32,10 @@ pub(crate) fn run(names: &[&str]) -> Result<(), String> {
     set_up_python(&work)?;
     set_up_node(&work)?;
     step(&mut cargo(&["build", "--package", "iothub-emulator"]))?;
-    take_emulator(&work)?;
+    step(&mut cargo(&["build", "--package", "iothub", "--example", PEER]))?;
+    take(&work, Path::new(EMULATOR))?;
+    take(&work, &Path::new("examples").join(PEER))?;
+    make_device_authority(&work)?;
     let (mut ran, mut failed, mut conformance) = (0, Vec::new(), Conformance::default());
     for (language, extension) in LANGUAGES {
         for script in scripts(language, extension)? {
@@ -60,12 +66,33 @@ pub(crate) fn run(names: &[&str]) -> Result<(), String> {
     }
 }
 
-/// Copies the emulator, so that all scripts meet the same one even if somebody builds another meanwhile.
-fn take_emulator(work: &Path) -> Result<(), String> {
-    let built = root().join("target/debug").join(EMULATOR);
-    fs::copy(&built, work.join(EMULATOR)).map_err(|error| format!("{}: {error}", built.display()))?;
+/// Copies a program, so that all scripts meet the same one even if somebody builds another meanwhile.
+fn take(work: &Path, program: &Path) -> Result<(), String> {
+    let built = root().join("target/debug").join(program);
+    let name = program.file_name().unwrap_or_default();
+    fs::copy(&built, work.join(name)).map_err(|error| format!("{}: {error}", built.display()))?;
     Ok(())
 }
+
+/// Makes an authority that the emulator trusts and scripts sign with, unless there is one.
+fn make_device_authority(work: &Path) -> Result<(), String> {
+    let (certificate, key) = (work.join(AUTHORITY), work.join(AUTHORITY_KEY));
+    if certificate.exists() && key.exists() {
+        return Ok(());
+    }
+    let options = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "3650"];
+    step(
+        Command::new("openssl")
+            .args(options)
+            .args(["-subj", "/CN=interop devices", "-keyout"])
+            .arg(&key)
+            .arg("-out")
+            .arg(&certificate),
+    )
+}
+
+const AUTHORITY: &str = "device-authority.pem";
+const AUTHORITY_KEY: &str = "device-authority.key";
 
 /// Runs a script. How to reach the hub is not shown, because keys belong to that.
 fn succeeds(work: &Path, language: &str, script: &Path, hub: &Hub, report: &Path) -> Result<bool, String> {
@@ -87,6 +114,9 @@ fn succeeds(work: &Path, language: &str, script: &Path, hub: &Hub, report: &Path
         .arg(script)
         .env("IOTHUB_READY", &hub.ready)
         .env("IOTHUB_OPERATIONS", report)
+        .env("IOTHUB_PEER", work.join(PEER))
+        .env("IOTHUB_DEVICE_AUTHORITY", work.join(AUTHORITY))
+        .env("IOTHUB_DEVICE_AUTHORITY_KEY", work.join(AUTHORITY_KEY))
         .current_dir(root())
         .status();
     let status = status.map_err(|error| format!("{}: {error}", script.display()))?;
@@ -195,9 +225,13 @@ impl Hub {
                 "443",
                 "--amqps-port",
                 "5671",
+                "--mqtts-port",
+                "8883",
                 "--data-dir",
             ])
             .arg(&data)
+            .arg("--device-authority")
+            .arg(work.join(AUTHORITY))
             .stdout(Stdio::piped())
             .stderr(log_file)
             .spawn()
@@ -209,7 +243,7 @@ impl Hub {
             .map_err(|error| format!("iothub-emulator: {error}"))?;
         let line: serde_json::Value = serde_json::from_str(&ready).map_err(|_| {
             format!(
-                "the emulator did not come up (may it bind 443 and 5671?): see {}",
+                "the emulator did not come up (may it bind 443, 5671 and 8883?): see {}",
                 log.display()
             )
         })?;

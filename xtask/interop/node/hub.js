@@ -32,13 +32,14 @@ const registries = {
 // The client that the SDK generates from Microsoft's own description of the service, below the registry's.
 const generated = () => new IoTHubRegistryManager(new IoTHubTokenCredentials(ready.connectionString));
 
-// A certificate for a device that nobody but its registration vouches for.
-function selfSigned(name) {
+// Makes a certificate for a device, signed by itself, or by an authority.
+function certificate(name, issuer = []) {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'interop-'));
   const [keyFile, certFile] = ['key.pem', 'cert.pem'].map((file) => path.join(folder, file));
   try {
     const request = ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-subj', `/CN=${name}`];
-    execFileSync('openssl', [...request, '-keyout', keyFile, '-out', certFile], { stdio: 'ignore' });
+    const usual = ['-addext', 'basicConstraints=critical,CA:FALSE'];
+    execFileSync('openssl', [...request, ...usual, ...issuer, '-keyout', keyFile, '-out', certFile], { stdio: 'ignore' });
     const cert = fs.readFileSync(certFile, 'utf8');
     const thumbprint = new crypto.X509Certificate(cert).fingerprint256.replaceAll(':', '');
     return { cert, key: fs.readFileSync(keyFile, 'utf8'), thumbprint };
@@ -46,6 +47,13 @@ function selfSigned(name) {
     fs.rmSync(folder, { recursive: true });
   }
 }
+
+// A certificate for a device that nobody but its registration vouches for.
+const selfSigned = (name) => certificate(name);
+
+// A certificate of the authority that the emulator trusts.
+const signed = (name) =>
+  certificate(name, ['-CA', process.env.IOTHUB_DEVICE_AUTHORITY, '-CAkey', process.env.IOTHUB_DEVICE_AUTHORITY_KEY]);
 
 const newId = (prefix) => `${prefix}-${crypto.randomBytes(4).toString('hex')}`;
 
@@ -88,4 +96,4 @@ function finish() {
   process.exit(failed ? 1 : 0);
 }
 
-module.exports = { ready, entra, registries, generated, newId, selfSigned, refused, refusedToGenerated, check, finish };
+module.exports = { ready, entra, registries, generated, newId, selfSigned, signed, refused, refusedToGenerated, check, finish };
