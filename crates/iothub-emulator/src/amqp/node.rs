@@ -102,6 +102,17 @@ pub(crate) enum Settlement {
     Never,
 }
 
+impl Settlement {
+    /// The name of the outcome, or that it is not known yet.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Now(outcome) => outcome.name(),
+            Self::Later(_) => "later".to_owned(),
+            Self::Never => "never".to_owned(),
+        }
+    }
+}
+
 /// What a peer asks for when it attaches.
 pub(crate) struct LinkRequest<'a> {
     /// Where the link goes: the target of a sender, the source of a receiver.

@@ -1,6 +1,7 @@
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Instant};
 
 use bytes::Bytes;
+use tracing::info;
 
 use super::{
     directory,
@@ -181,7 +182,16 @@ impl Session {
             }
         };
         let (delivery_id, settled) = (arrived.delivery_id, arrived.settled);
-        match end.node().deliver(arrived.message) {
+        let started = Instant::now();
+        let settlement = end.node().deliver(arrived.message);
+        info!(
+            connection = wire.peer.connection,
+            address = link.address,
+            status = settlement.name(),
+            micros = started.elapsed().as_micros(),
+            "message"
+        );
+        match settlement {
             Settlement::Now(outcome) => self.settle(delivery_id, settled, outcome, wire),
             Settlement::Later(outcome) => {
                 end.hold();

@@ -3,12 +3,13 @@ use std::{
     future::{Future, pending},
     pin::Pin,
     sync::Arc,
+    time::Instant,
 };
 
 use bytes::{Bytes, BytesMut};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::json;
-use tracing::debug;
+use tracing::{debug, info};
 use uuid::Uuid;
 
 use super::{
@@ -158,7 +159,10 @@ impl Conversation {
             Delivery::AtLeastOnce { id, .. } => Some(id),
             Delivery::ExactlyOnce => return Err(Failure::argument("a hub has no quality of service 2")),
         };
-        match Inbound::parse(&publish.topic, self.session.target())? {
+        let started = Instant::now();
+        let inbound = Inbound::parse(&publish.topic, self.session.target())?;
+        let operation = inbound.name();
+        match inbound {
             Inbound::Telemetry { properties } => {
                 let message = telemetry(properties, publish.payload, publish.retain)?;
                 self.session.send(message)?;
@@ -178,6 +182,7 @@ impl Conversation {
         if let Some(id) = id {
             Packet::PubAck(id).write(out);
         }
+        info!(target = %self.target(), operation, micros = started.elapsed().as_micros(), "packet");
         Ok(())
     }
 

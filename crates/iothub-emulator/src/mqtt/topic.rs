@@ -20,6 +20,18 @@ pub(super) enum Inbound<'a> {
     },
 }
 
+impl Inbound<'_> {
+    /// What the device does by it.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Telemetry { .. } => "send",
+            Self::MethodAnswer { .. } => "answer method",
+            Self::GetTwin { .. } => "get twin",
+            Self::Report { .. } => "report",
+        }
+    }
+}
+
 /// What a device can subscribe to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Feed {

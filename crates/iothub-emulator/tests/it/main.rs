@@ -18,6 +18,7 @@ mod faults;
 mod feedback;
 mod identities;
 mod keys;
+mod logs;
 mod management;
 mod modules;
 mod mqtt;
