@@ -445,7 +445,7 @@ impl Emulator {
     }
 
     /// Makes the hub as it was at its start: without devices, apart from those that the options ask for, configurations,
-    /// messages, telemetry and faults.
+    /// messages, telemetry, waiting jobs and faults.
     ///
     /// Keys, the tenant, blobs, the clock and the journal stay as they are.
     ///

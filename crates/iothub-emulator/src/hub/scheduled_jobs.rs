@@ -143,6 +143,17 @@ impl Hub {
         Ok(json)
     }
 
+    /// Cancels what waits. What runs goes on, and finds no devices.
+    pub(super) fn cancel_waiting_jobs(&self) {
+        let now = self.clock().now();
+        for job in self.scheduled_jobs().remembered(now).values() {
+            let mut progress = job.progress();
+            if progress.status.is_waiting() {
+                progress.end(Status::Cancelled, now);
+            }
+        }
+    }
+
     /// Jobs in the order of their ids, at most `most`, from where `continuation` says.
     pub(crate) fn list_jobs(
         &self,

@@ -92,7 +92,7 @@ pub(crate) async fn token(emulator: &Emulator, app: &Application) -> String {
     answer["access_token"].as_str().unwrap().to_owned()
 }
 
-async fn hub(emulator: &Emulator, token: &str) -> Client {
+pub(crate) async fn hub(emulator: &Emulator, token: &str) -> Client {
     let mut client = Client::new(emulator, "iothubowner").await;
     client.token = format!("Bearer {token}");
     client

@@ -23,6 +23,7 @@ mod management;
 mod modules;
 mod mqtt;
 mod options;
+mod permissions;
 mod queries;
 mod scheduled_jobs;
 mod transcripts;
