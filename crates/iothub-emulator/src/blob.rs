@@ -6,6 +6,7 @@ mod block_list;
 mod client;
 mod condition;
 mod container;
+mod containers;
 mod contents;
 pub(crate) mod door;
 mod listing;
@@ -21,6 +22,8 @@ pub use self::public::BlobContainer;
 pub(crate) use self::{
     account::Account,
     client::{Access, BlobClient, Container, StorageError},
+    container::{Blob, Block, Version},
+    containers::Containers,
     contents::Contents,
     reader::Lines,
     uploads::DeviceFiles,

@@ -232,7 +232,8 @@ impl Device {
             let text = format!("{} is a module, and only devices upload files", self.target);
             return Err(Failure::argument(text).into());
         };
-        Ok(self.hub.upload(device, name, contents.into())?)
+        self.hub.upload(device, name, contents.into())?;
+        Ok(self.hub.wait_until_persisted()?)
     }
 
     /// The connection, made if there is none and the device has not gone offline.

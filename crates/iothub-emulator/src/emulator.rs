@@ -15,14 +15,16 @@ use crate::{
     BlobContainer, Device, EmulatorOptions, TelemetryEvent,
     acceptor::{accept, encrypted, plain, presented},
     amqp,
-    blob::{Account, BlobClient, DeviceFiles},
+    blob::{Account, BlobClient, Containers, DeviceFiles},
     entra::{Entra, door},
     http::{self, Rooms},
     hub::{Clock, Door, Faults, Hub, Journal, Target, authentication::Key, policy},
     listener::{listen, port},
     management::{self, Management},
     mqtt,
+    state::State,
     stop::Stopper,
+    store::{Store, Storing},
     tls::{CertificateAuthority, Encryption},
     transfer::Dispatcher,
 };
@@ -58,6 +60,8 @@ pub struct Emulator {
     management: Option<(SocketAddr, String)>,
     stopping: Stopper,
     doors: JoinSet<()>,
+    /// Dropped last: what is done until then is stored.
+    _storing: Option<Storing>,
 }
 
 impl Emulator {
@@ -96,6 +100,14 @@ impl Emulator {
         let host = host.with_amqps_port(port(&amqps)?);
         let policies = policy::open(data_dir, &options.hub.policies)?;
         let hub = Hub::with_options(names(host.name()), policies, options.hub);
+        let state = State {
+            containers: Containers::new(hub.changes())?,
+            hub: hub.clone(),
+        };
+        let storing = match data_dir.filter(|_| !options.ephemeral) {
+            Some(directory) => Some(Store::open(directory, &state)?.start()?),
+            None => None,
+        };
         hub.provision()?;
         hub.serve_amqps_at(host.amqps_port());
         let doors = (port(&tokens)?, SocketAddr::new(loopback, port(&identities)?));
@@ -123,7 +135,7 @@ impl Emulator {
         });
         let authority = Arc::new(authority);
         let tls = Encryption::new(&authority, host.name(), &[b"h2", b"http/1.1"])?;
-        let account = Account::new(&format!("https://{host}"), &hub, entra.clone())?;
+        let account = Account::new(&format!("https://{host}"), &hub, entra.clone(), state.containers);
         hub.keep_files_in(Box::new(DeviceFiles::new(account.clone())));
         let client = BlobClient::new(authority.certificate_pem());
         let (dispatcher, worker) = Dispatcher::new(hub.clone(), entra.clone(), client);
@@ -214,6 +226,7 @@ impl Emulator {
             management,
             stopping,
             doors,
+            _storing: storing,
         })
     }
 
@@ -358,6 +371,7 @@ impl Emulator {
     pub fn add_device(&self, id: &str) -> Result<Device> {
         let id = id.parse()?;
         self.hub.add_device(&id)?;
+        self.hub.wait_until_persisted()?;
         Ok(Device::new(self.hub.clone(), Target::Device(id)))
     }
 

@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 use crate::{
     amqp,
-    blob::{Account, BlobClient, DeviceFiles},
+    blob::{Account, BlobClient, Containers, DeviceFiles},
     entra::{Entra, EntraOptions},
     http::{self, Rooms},
     hub::{
@@ -173,7 +173,12 @@ async fn rooms(hub: &Hub) -> Rooms {
     let entra = Entra::open(EntraOptions::default(), hub, (0, nowhere), None);
     let entra = entra.await.expect("a tenant in memory");
     hub.verify_bearer_with(Box::new(entra.clone()));
-    let account = Account::new("https://localhost", hub, entra.clone()).expect("an account in memory");
+    let account = Account::new(
+        "https://localhost",
+        hub,
+        entra.clone(),
+        Containers::new(hub.changes()).expect("an account in memory"),
+    );
     hub.keep_files_in(Box::new(DeviceFiles::new(account.clone())));
     let (dispatcher, _) = Dispatcher::new(hub.clone(), entra, BlobClient::new(""));
     Rooms {

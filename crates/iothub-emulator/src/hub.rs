@@ -6,8 +6,9 @@ pub(crate) mod authentication;
 mod bulk;
 pub(crate) mod c2d;
 pub(crate) mod certificates;
+pub(crate) mod changes;
 pub(crate) mod clock;
-mod configurations;
+pub(crate) mod configurations;
 mod continuation;
 pub(crate) mod d2c;
 mod deadlines;
@@ -30,9 +31,10 @@ pub(crate) mod if_match;
 mod import;
 pub(crate) mod injected_faults;
 pub(crate) mod journal;
-mod json_text;
+pub(crate) mod json_text;
+pub(crate) mod key;
 mod key_renewal;
-mod lock_queue;
+pub(crate) mod lock_queue;
 pub(crate) mod method_call;
 pub(crate) mod methods;
 mod model_id;
@@ -40,12 +42,12 @@ mod modules;
 pub(crate) mod options;
 pub(crate) mod outcome;
 pub(crate) mod policy;
-mod property_tree;
+pub(crate) mod property_tree;
 pub(crate) mod provisioned;
 pub(crate) mod queries;
 pub(crate) mod query;
 pub(crate) mod queue;
-mod registry;
+pub(crate) mod registry;
 mod reset;
 pub(crate) mod sas;
 pub(crate) mod scheduled_jobs;
@@ -53,6 +55,7 @@ pub(crate) mod service_bound;
 pub(crate) mod sessions;
 pub(crate) mod sku;
 mod statistics;
+pub(crate) mod still;
 pub(crate) mod stored_sessions;
 pub(crate) mod target;
 pub(crate) mod telemetry;
@@ -81,7 +84,7 @@ pub(crate) use self::{
     c2d::{Ack, C2dMessage},
     certificates::CertificateChain,
     clock::Clock,
-    configurations::ConfigurationRequest,
+    configurations::{ConfigurationRecord, ConfigurationRequest, Configurations},
     d2c::D2cMessage,
     desired::DesiredChanges,
     events_options::EventsOptions,
@@ -96,11 +99,12 @@ pub(crate) use self::{
     outcome::Outcome,
     policy::SharedAccessPolicy,
     sessions::{Session, SessionEnd},
+    still::Still,
     target::Target,
 };
 use self::{
     certificates::DeviceAuthorities,
-    configurations::Configurations,
+    changes::Changes,
     deadlines::Deadlines,
     event_readers::EventReaders,
     feedback::Feedback,
@@ -121,6 +125,7 @@ use self::{
 pub(crate) struct Hub(Arc<Inner>);
 
 struct Inner {
+    changes: Changes,
     /// The names a token may be signed for, in lower case; the first is the hub's own.
     names: Vec<String>,
     policies: Vec<SharedAccessPolicy>,
@@ -165,7 +170,8 @@ impl Hub {
     }
 
     pub(crate) fn with_options(names: Vec<String>, policies: Vec<SharedAccessPolicy>, options: HubOptions) -> Self {
-        let clock = Clock::default();
+        let changes = Changes::default();
+        let clock = Clock::new(changes.clone());
         Self(Arc::new(Inner {
             names,
             policies,
@@ -176,22 +182,23 @@ impl Hub {
             faults: Faults::default(),
             bearer: OnceLock::new(),
             device_authorities: DeviceAuthorities::default(),
-            registry: RwLock::default(),
-            configurations: RwLock::default(),
-            transfers: Transfers::default(),
+            registry: RwLock::new(Registry::new(changes.clone())),
+            configurations: RwLock::new(Configurations::new(changes.clone())),
+            transfers: Transfers::new(changes.clone()),
             scheduled_jobs: ScheduledJobs::default(),
             arrivals: Mutex::default(),
             deadlines: Deadlines::default(),
             injected: InjectedFaults::default(),
-            feedback: Feedback::new(&options.feedback),
-            uploads: Uploads::new(&options.file_notifications),
+            feedback: Feedback::new(&options.feedback, &changes),
+            uploads: Uploads::new(&options.file_notifications, &changes),
             files: OnceLock::new(),
-            telemetry: Telemetry::new(options.events.partitions),
+            telemetry: Telemetry::new(options.events.partitions, changes.clone()),
             event_readers: EventReaders::new(&options.events),
             amqps_port: OnceLock::new(),
             sessions: Sessions::default(),
             pending_methods: PendingMethods::default(),
             options,
+            changes,
         }))
     }
 
@@ -304,15 +311,15 @@ impl Hub {
         verdict
     }
 
-    fn registry(&self) -> RwLockReadGuard<'_, Registry> {
+    pub(crate) fn registry(&self) -> RwLockReadGuard<'_, Registry> {
         self.0.registry.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn registry_mut(&self) -> RwLockWriteGuard<'_, Registry> {
+    pub(crate) fn registry_mut(&self) -> RwLockWriteGuard<'_, Registry> {
         self.0.registry.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn transfers(&self) -> &Transfers {
+    pub(crate) fn transfers(&self) -> &Transfers {
         &self.0.transfers
     }
 

@@ -18,7 +18,9 @@ mod options;
 mod outgoing;
 mod secret;
 mod socket;
+mod state;
 mod stop;
+mod store;
 mod tls;
 mod transfer;
 

@@ -54,8 +54,13 @@ pub struct EmulatorOptions {
     pub hub: HubOptions,
     /// The tenant and its token endpoint.
     pub entra: EntraOptions,
-    /// Where root certificate and keys live on for the next start. Without it they are new each time.
+    /// Where the hub lives on for the next start: its state, root certificate and keys. Without it, all is new each time.
+    ///
+    /// A call or message is answered when what it did is on the disk, so that nothing is lost that a client was told of,
+    /// whenever the process ends.
     pub data_dir: Option<PathBuf>,
+    /// Keeps the state of the hub in memory even if there is a `data_dir`, where only certificate and keys live then.
+    pub ephemeral: bool,
 }
 
 impl Default for EmulatorOptions {
@@ -72,6 +77,7 @@ impl Default for EmulatorOptions {
             hub: HubOptions::default(),
             entra: EntraOptions::default(),
             data_dir: None,
+            ephemeral: false,
         }
     }
 }

@@ -266,7 +266,10 @@ impl Connection {
     }
 
     fn wake(&mut self, wake: Wake) {
-        let (Wake::Message { link, .. } | Wake::Ended { link, .. } | Wake::Settled { link, .. }) = &wake;
+        let (Wake::Message { link, .. }
+        | Wake::Ended { link, .. }
+        | Wake::Settled { link, .. }
+        | Wake::Confirmed { link, .. }) = &wake;
         match self.sessions.get_mut(&link.channel) {
             Some(Some(session)) => session.wake(wake, &mut self.wire),
             _ => wake.give_back(),

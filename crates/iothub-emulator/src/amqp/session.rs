@@ -1,6 +1,7 @@
-use std::{collections::HashMap, time::Instant};
+use std::{collections::HashMap, future::ready, time::Instant};
 
 use bytes::Bytes;
+use futures::FutureExt;
 use tracing::info;
 
 use super::{
@@ -191,21 +192,32 @@ impl Session {
             micros = started.elapsed().as_micros(),
             "message"
         );
-        match settlement {
-            Settlement::Now(outcome) => self.settle(delivery_id, settled, outcome, wire),
-            Settlement::Later(outcome) => {
-                end.hold();
-                wire.waiting.push(Box::pin(async move {
-                    Wake::Settled {
-                        link: key,
-                        delivery_id,
-                        settled,
-                        outcome: outcome.await,
-                    }
-                }));
+        let outcome = match settlement {
+            Settlement::Now(outcome) if wire.peer.hub.is_persisted() => {
+                self.settle(delivery_id, settled, outcome, wire);
+                self.top_up(handle, wire);
+                return Ok(());
             }
-            Settlement::Never => wire.is_broken = true,
-        }
+            Settlement::Now(outcome) => ready(outcome).boxed(),
+            Settlement::Later(outcome) => outcome,
+            Settlement::Never => {
+                wire.is_broken = true;
+                return Ok(());
+            }
+        };
+        end.hold();
+        let hub = wire.peer.hub.clone();
+        wire.waiting.push(Box::pin(async move {
+            let outcome = outcome.await;
+            // The peer hears of it when what the node did is there for good.
+            let persisted = hub.persisted().await;
+            Wake::Settled {
+                link: key,
+                delivery_id,
+                settled,
+                outcome: persisted.map_or_else(|failure| AmqpError::from(failure).into(), |()| outcome),
+            }
+        }));
         self.top_up(handle, wire);
         Ok(())
     }
@@ -223,21 +235,15 @@ impl Session {
         };
         let last = disposition.last.unwrap_or(disposition.first);
         for answer in self.outbox.settle(disposition.first, last, &outcome) {
-            if let Some(Some(link)) = self.links.get(&answer.handle) {
-                wire.peer.record(AmqpEvent::Settled {
-                    address: link.address.clone(),
-                    outcome: outcome.name(),
-                });
-            }
+            let Some(Some(link)) = self.links.get(&answer.handle) else {
+                continue;
+            };
+            wire.peer.record(AmqpEvent::Settled {
+                address: link.address.clone(),
+                outcome: outcome.name(),
+            });
             if !disposition.settled {
-                let last_word = Disposition {
-                    role: Role::Sender,
-                    first: answer.delivery_id,
-                    last: Some(answer.delivery_id),
-                    settled: true,
-                    state: Some(answer.outcome.into()),
-                };
-                wire.send(self.channel, Performative::Disposition(last_word));
+                wire.confirm(link.key, answer);
             }
         }
         self.pump(wire);
@@ -286,6 +292,7 @@ impl Session {
                 self.settle(delivery_id, settled, outcome, wire);
                 self.top_up(key.handle, wire);
             }
+            Wake::Confirmed { confirmation, .. } => wire.send(self.channel, Performative::Disposition(confirmation)),
         }
     }
 

@@ -7,9 +7,10 @@ use super::{
     error::AmqpError,
     frame::{write, write_transfer},
     node::{LinkSource, OutgoingMessage},
+    outbox::Answer,
     outcome::Outcome,
     peer::Peer,
-    performative::{Performative, Transfer},
+    performative::{Disposition, Performative, Role, Transfer},
 };
 
 /// What the sessions of one connection share: where frames go, and what is being waited for.
@@ -57,6 +58,8 @@ pub(crate) enum Wake {
         settled: bool,
         outcome: Outcome,
     },
+    /// What became of a message is stored, and the peer that said so can hear that it was understood.
+    Confirmed { link: LinkKey, confirmation: Disposition },
 }
 
 impl Wire {
@@ -90,6 +93,30 @@ impl Wire {
     /// Writes one frame of a delivery and takes what fits from `payload`.
     pub(crate) fn send_part(&mut self, channel: u16, transfer: &Transfer, payload: &mut Bytes) {
         write_transfer(channel, transfer, payload, self.max_frame_size, &mut self.out);
+    }
+
+    /// Settles a delivery of ours of which the peer has said what became of it, when that is stored.
+    pub(crate) fn confirm(&mut self, link: LinkKey, answer: Answer) {
+        let confirmation = move |outcome: Outcome| Disposition {
+            role: Role::Sender,
+            first: answer.delivery_id,
+            last: Some(answer.delivery_id),
+            settled: true,
+            state: Some(outcome.into()),
+        };
+        let outcome = answer.outcome;
+        if self.peer.hub.is_persisted() {
+            self.send(link.channel, Performative::Disposition(confirmation(outcome)));
+            return;
+        }
+        let persisted = self.peer.hub.persisted();
+        self.waiting.push(Box::pin(async move {
+            let outcome = persisted
+                .await
+                .map_or_else(|failure| AmqpError::from(failure).into(), |()| outcome);
+            let confirmation = confirmation(outcome);
+            Wake::Confirmed { link, confirmation }
+        }));
     }
 
     /// Whether the peer reads too slowly for anything to be added.

@@ -1,55 +1,50 @@
-use std::{
-    collections::BTreeMap,
-    fmt,
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
-};
+use std::{fmt, sync::Arc};
 
 use time::OffsetDateTime;
 
 use super::{
     container::Blobs,
+    containers::Containers,
     refusal::Refusal,
     sas::{Resource, ServiceSas},
 };
 use crate::{
     entra::Entra,
-    hub::{Clock, Failure, Hub, authentication::Key},
+    hub::{Clock, Hub, authentication::Key},
 };
 
-/// A storage account with block blobs, in memory. Clones are handles to the same account.
+/// A storage account with block blobs. Clones are handles to the same account.
 #[derive(Clone)]
 pub(crate) struct Account(Arc<Inner>);
 
 struct Inner {
     /// Where it is, without a slash at the end.
     endpoint: String,
-    key: Key,
     clock: Clock,
     entra: Entra,
-    containers: RwLock<BTreeMap<String, Blobs>>,
+    containers: Containers,
 }
 
 impl Account {
     /// What the account goes by: the name that storage emulators have.
     pub(crate) const NAME: &'static str = "devstoreaccount1";
 
-    /// An empty account with a new key.
-    pub(crate) fn new(origin: &str, hub: &Hub, entra: Entra) -> Result<Self, Failure> {
-        Ok(Self(Arc::new(Inner {
+    /// The account with these containers.
+    pub(crate) fn new(origin: &str, hub: &Hub, entra: Entra, containers: Containers) -> Self {
+        Self(Arc::new(Inner {
             endpoint: format!("{origin}/{}", Self::NAME),
-            key: Key::generated()?,
             clock: hub.clock().clone(),
             entra,
-            containers: RwLock::default(),
-        })))
+            containers,
+        }))
     }
 
     pub(crate) fn endpoint(&self) -> &str {
         &self.0.endpoint
     }
 
-    pub(super) fn key(&self) -> &Key {
-        &self.0.key
+    pub(super) fn key(&self) -> Key {
+        self.0.containers.key()
     }
 
     pub(super) fn entra(&self) -> &Entra {
@@ -79,24 +74,20 @@ impl Account {
         expires: OffsetDateTime,
     ) -> String {
         let resource = Resource { container, blob };
-        ServiceSas::new(resource, permissions, expires).sign(self.key())
+        ServiceSas::new(resource, permissions, expires).sign(&self.key())
     }
 
     /// Makes a container unless there is one by that name.
     pub(super) fn ensure_container(&self, name: &str) {
-        let now = self.now();
-        let mut containers = self.containers_mut();
-        containers.entry(name.to_owned()).or_insert_with(|| Blobs::new(now));
+        self.0.containers.ensure(name, self.now());
     }
 
     pub(super) fn create_container(&self, name: &str) -> Result<(), Refusal> {
-        let now = self.now();
-        let mut containers = self.containers_mut();
-        if containers.contains_key(name) {
-            return Err(Refusal::ContainerAlreadyExists);
-        }
-        containers.insert(name.to_owned(), Blobs::new(now));
-        Ok(())
+        self.0.containers.create(name, self.now())
+    }
+
+    pub(super) async fn persisted(&self) -> Result<(), Refusal> {
+        self.0.containers.persisted().await
     }
 
     pub(super) fn read<T>(
@@ -104,7 +95,7 @@ impl Account {
         container: &str,
         read: impl FnOnce(&Blobs) -> Result<T, Refusal>,
     ) -> Result<T, Refusal> {
-        read(self.containers().get(container).ok_or(Refusal::ContainerNotFound)?)
+        self.0.containers.read(container, read)
     }
 
     pub(super) fn write<T>(
@@ -112,19 +103,7 @@ impl Account {
         container: &str,
         write: impl FnOnce(&mut Blobs) -> Result<T, Refusal>,
     ) -> Result<T, Refusal> {
-        write(
-            self.containers_mut()
-                .get_mut(container)
-                .ok_or(Refusal::ContainerNotFound)?,
-        )
-    }
-
-    fn containers(&self) -> RwLockReadGuard<'_, BTreeMap<String, Blobs>> {
-        self.0.containers.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn containers_mut(&self) -> RwLockWriteGuard<'_, BTreeMap<String, Blobs>> {
-        self.0.containers.write().unwrap_or_else(PoisonError::into_inner)
+        self.0.containers.write(container, write)
     }
 }
 

@@ -23,7 +23,7 @@ pub(super) fn authorize(
     resource: Resource<'_>,
 ) -> Result<Allowed, Refusal> {
     if !query.get("sig").is_empty() {
-        let permissions = sas::verify(query, operation, resource, account.key(), account.now())?;
+        let permissions = sas::verify(query, operation, resource, &account.key(), account.now())?;
         return Ok(Allowed {
             may_overwrite: permissions.contains('w'),
         });

@@ -37,7 +37,11 @@ pub(crate) async fn answer(account: &Account, request: Request<Incoming>) -> Res
     let (method, version) = (request.method().clone(), version(request.headers()));
     let request_id = Uuid::new_v4().to_string();
     let now = account.now();
-    let mut response = match serve(account, request).await {
+    let mut served = serve(account, request).await;
+    if !method.is_safe() && served.is_ok() {
+        served = account.persisted().await.and(served);
+    }
+    let mut response = match served {
         Ok(response) => response,
         Err(refusal) => refuse(refusal, &method, &request_id, now),
     };

@@ -12,6 +12,7 @@ pub(crate) enum Refusal {
     ConditionNotMet,
     ContainerAlreadyExists,
     ContainerNotFound,
+    InternalError,
     InvalidBlockList,
     InvalidHeaderValue,
     InvalidQueryParameterValue,
@@ -39,6 +40,7 @@ impl Refusal {
             Self::ConditionNotMet => StatusCode::PRECONDITION_FAILED,
             Self::MissingContentLengthHeader => StatusCode::LENGTH_REQUIRED,
             Self::RequestBodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::InternalError => StatusCode::INTERNAL_SERVER_ERROR,
             Self::InvalidRange => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::InvalidBlockList
             | Self::InvalidHeaderValue
@@ -60,6 +62,7 @@ impl Refusal {
             Self::ConditionNotMet => "ConditionNotMet",
             Self::ContainerAlreadyExists => "ContainerAlreadyExists",
             Self::ContainerNotFound => "ContainerNotFound",
+            Self::InternalError => "InternalError",
             Self::InvalidBlockList => "InvalidBlockList",
             Self::InvalidHeaderValue => "InvalidHeaderValue",
             Self::InvalidQueryParameterValue => "InvalidQueryParameterValue",
@@ -86,6 +89,7 @@ impl Refusal {
             Self::ConditionNotMet => "The blob is not in the state that the condition names.",
             Self::ContainerAlreadyExists => "There is a container by this name already.",
             Self::ContainerNotFound => "There is no such container.",
+            Self::InternalError => "What was done could not be stored.",
             Self::InvalidBlockList => "The list names a block that was not put.",
             Self::InvalidHeaderValue => "A header has a value that means nothing here: only block blobs are kept.",
             Self::InvalidQueryParameterValue => "A parameter of the query has a value that means nothing here.",

@@ -48,6 +48,7 @@ impl Arguments {
                 Arg::Long("identity-port") => options.entra.identity_port = parser.value()?.parse()?,
                 Arg::Long("management-port") => options.management_port = Some(parser.value()?.parse()?),
                 Arg::Long("data-dir") => options.data_dir = Some(parser.value()?.into()),
+                Arg::Long("ephemeral") => options.ephemeral = true,
                 Arg::Long("device") => arguments.device = Some(parser.value()?.string()?),
                 Arg::Long("log") => arguments.log = parser.value()?.parse()?,
                 Arg::Long("help") | Arg::Short('h') => return Ok(None),
@@ -121,8 +122,9 @@ Options:
                      managed identities, in plain HTTP; 0 takes any free port [0]
   --management-port PORT
                      the management API; 0 takes any free port [0]
-  --data-dir DIR     where root certificate and keys live on [a new directory,
-                     removed at the end]
+  --data-dir DIR     where the hub lives on: its state, root certificate and
+                     keys [a new directory, removed at the end]
+  --ephemeral        keeps the state in memory even if there is a --data-dir
   --device ID        makes this device if need be, and prints its connection
                      string, too
   --log LEVEL        off, error, warn, info, debug or trace, to stderr [info]

@@ -38,8 +38,15 @@ impl Line {
 
     pub(super) fn settle_message(&self, token: Uuid, outcome: Outcome) -> Result<(), Failure> {
         match self {
-            Self::Calls(hub, target) => hub.settle_message(target, token, outcome),
-            Self::Connection(..) => self.session()?.settle_message(token, outcome),
+            Self::Calls(hub, target) => {
+                hub.settle_message(target, token, outcome)?;
+                hub.wait_until_persisted()
+            }
+            Self::Connection(..) => {
+                let session = self.session()?;
+                session.settle_message(token, outcome)?;
+                session.hub().wait_until_persisted()
+            }
         }
     }
 
@@ -56,15 +63,29 @@ impl Line {
 
     pub(super) fn report(&self, patch: &str) -> Result<u64, Failure> {
         match self {
-            Self::Calls(hub, target) => hub.report(target, patch),
-            Self::Connection(..) => self.session()?.report(patch),
+            Self::Calls(hub, target) => {
+                let version = hub.report(target, patch)?;
+                hub.wait_until_persisted().map(|()| version)
+            }
+            Self::Connection(..) => {
+                let session = self.session()?;
+                let version = session.report(patch)?;
+                session.hub().wait_until_persisted().map(|()| version)
+            }
         }
     }
 
     pub(super) fn send(&self, message: D2cMessage) -> Result<(), Failure> {
         match self {
-            Self::Calls(hub, target) => hub.receive_telemetry(target, message),
-            Self::Connection(..) => self.session()?.send(message),
+            Self::Calls(hub, target) => {
+                hub.receive_telemetry(target, message)?;
+                hub.wait_until_persisted()
+            }
+            Self::Connection(..) => {
+                let session = self.session()?;
+                session.send(message)?;
+                session.hub().wait_until_persisted()
+            }
         }
     }
 

@@ -8,12 +8,17 @@ use super::{
 };
 use crate::hub::{CertificateChain, Failure, Hub};
 
-/// Reads a request, has the hub do it, and writes the answer.
+/// Reads a request, has the hub do it, waits until what it did is there for good, and writes the answer.
 pub(crate) async fn answer(rooms: &Rooms, certificates: &CertificateChain, request: Request<Incoming>) -> Answer {
-    let outcome = match Call::read(&rooms.hub, certificates, request).await {
+    let changes_something = !request.method().is_safe();
+    let mut outcome = match Call::read(&rooms.hub, certificates, request).await {
         Ok(call) => route(rooms, call).await,
         Err(failure) => Err(failure),
     };
+    if changes_something {
+        // Also what fails may have changed something before it did.
+        outcome = rooms.hub.persisted().await.and(outcome);
+    }
     outcome.unwrap_or_else(|failure| Answer::refusal(&failure, rooms.hub.clock().now()))
 }
 

@@ -39,6 +39,12 @@ impl Authentication {
         }
     }
 
+    /// The kind that has this name.
+    pub(crate) fn kind_named(name: &str) -> Option<&'static str> {
+        let kinds = ["sas", "selfSigned", "certificateAuthority", "none"];
+        kinds.into_iter().find(|kind| *kind == name)
+    }
+
     /// Primary and secondary thumbprint, as they were given.
     pub(crate) fn thumbprints(&self) -> [Option<&str>; 2] {
         match self {

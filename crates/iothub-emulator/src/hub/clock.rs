@@ -7,6 +7,8 @@ use std::{
 use time::OffsetDateTime;
 use tokio::sync::watch;
 
+use super::{changes::Changes, key::Key};
+
 /// The hub's clock: the system's time, and how far a test has turned it.
 ///
 /// Token expiry, message expiry and lock time-outs follow this clock, so that a test turns it instead of waiting.
@@ -25,9 +27,18 @@ use tokio::sync::watch;
 #[derive(Clone)]
 pub struct Clock {
     turned: Arc<watch::Sender<Duration>>,
+    changes: Changes,
 }
 
 impl Clock {
+    /// A clock whose turns are noted.
+    pub(crate) fn new(changes: Changes) -> Self {
+        Self {
+            changes,
+            ..Self::default()
+        }
+    }
+
     /// The hub's time now, in UTC.
     pub fn now(&self) -> OffsetDateTime {
         OffsetDateTime::from(SystemTime::now()).saturating_add(turn(*self.turned.borrow()))
@@ -36,6 +47,17 @@ impl Clock {
     /// Turns the clock forward. Whatever falls due by that happens at once.
     pub fn advance(&self, by: Duration) {
         self.turned.send_modify(|turned| *turned = turned.saturating_add(by));
+        self.changes.note(|| Key::Hub);
+    }
+
+    /// How far it has been turned.
+    pub(crate) fn turned(&self) -> Duration {
+        *self.turned.borrow()
+    }
+
+    /// Turns it as far as it was turned before.
+    pub(crate) fn turn_to(&self, turned: Duration) {
+        self.turned.send_replace(turned);
     }
 
     /// Returns when the hub's time has reached `due`, by waiting or by a turn of the clock.
@@ -69,6 +91,7 @@ impl Default for Clock {
     fn default() -> Self {
         Self {
             turned: Arc::new(watch::Sender::new(Duration::ZERO)),
+            changes: Changes::default(),
         }
     }
 }

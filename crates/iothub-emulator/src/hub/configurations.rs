@@ -4,6 +4,7 @@ mod assignments;
 mod content;
 mod document;
 mod line;
+mod record;
 mod request;
 
 use std::{
@@ -17,6 +18,7 @@ use time::OffsetDateTime;
 
 pub(crate) use self::{
     assignments::{Assignment, Shown, shown},
+    record::ConfigurationRecord,
     request::ConfigurationRequest,
 };
 use self::{
@@ -26,11 +28,13 @@ use self::{
 };
 use super::{
     DataAction, Event, Failure, Grant, Hub,
+    changes::Changes,
     identities::{Document, to_json},
     identity_document::etag,
     identity_request::{Members, object},
     if_match::IfMatch,
     journal::Operation,
+    key::Key,
 };
 
 /// All configurations of a hub, by id.
@@ -38,6 +42,7 @@ use super::{
 pub(crate) struct Configurations {
     all: BTreeMap<Box<str>, Arc<Configuration>>,
     last_number: u64,
+    changes: Changes,
 }
 
 /// A configuration. It is replaced as a whole.
@@ -106,7 +111,7 @@ impl Hub {
         {
             let mut configurations = self.configurations_mut();
             condition.only_quoted().check(&etag(configurations.get(id)?.etag))?;
-            configurations.all.remove(id);
+            configurations.remove(id);
         }
         self.journal().record(Event::Executed {
             operation: Operation::Delete,
@@ -139,11 +144,11 @@ impl Hub {
         to_json(&json!({ "targetConditionError": target, "customMetricQueryErrors": errors }))
     }
 
-    fn configurations(&self) -> RwLockReadGuard<'_, Configurations> {
+    pub(crate) fn configurations(&self) -> RwLockReadGuard<'_, Configurations> {
         self.0.configurations.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn configurations_mut(&self) -> RwLockWriteGuard<'_, Configurations> {
+    pub(crate) fn configurations_mut(&self) -> RwLockWriteGuard<'_, Configurations> {
         self.0.configurations.write().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -156,6 +161,43 @@ impl Hub {
 }
 
 impl Configurations {
+    pub(crate) fn new(changes: Changes) -> Self {
+        Self {
+            changes,
+            ..Self::default()
+        }
+    }
+
+    /// The last number that a configuration was given.
+    pub(crate) fn last_number(&self) -> u64 {
+        self.last_number
+    }
+
+    /// Gives only higher numbers than this from now on.
+    pub(crate) fn count_on(&mut self, number: u64) {
+        self.last_number = self.last_number.max(number);
+    }
+
+    pub(crate) fn ids(&self) -> impl Iterator<Item = &str> {
+        self.all.keys().map(|id| &**id)
+    }
+
+    pub(crate) fn remove(&mut self, id: &str) {
+        self.changes.note(|| Key::Configuration(id.into()));
+        self.all.remove(id);
+    }
+
+    fn insert(&mut self, configuration: Arc<Configuration>) {
+        self.changes.note(|| Key::Configuration(configuration.id.clone()));
+        self.all.insert(configuration.id.clone(), configuration);
+    }
+
+    fn next_number(&mut self) -> u64 {
+        self.last_number += 1;
+        self.changes.note(|| Key::Hub);
+        self.last_number
+    }
+
     fn is_empty(&self) -> bool {
         self.all.is_empty()
     }
@@ -199,8 +241,7 @@ impl Configurations {
                 Operation::Update
             }
         };
-        self.last_number += 1;
-        let number = self.last_number;
+        let number = self.last_number + 1;
         let configuration = Arc::new(Configuration {
             id: id.into(),
             generation: stored.map_or(number, |stored| stored.generation),
@@ -215,7 +256,8 @@ impl Configurations {
             priority: request.priority,
             metrics: request.metrics,
         });
-        self.all.insert(id.into(), configuration.clone());
+        self.next_number();
+        self.insert(configuration.clone());
         Ok((configuration, operation))
     }
 }

@@ -59,7 +59,7 @@ impl Hub {
         while let Some(due) = self.deadlines().take(now) {
             match due {
                 Due::Messages(target) => self.expire_messages(&target),
-                Due::Feedback => self.close_feedback_batch(now),
+                Due::Feedback => self.close_feedback_batch(&mut self.registry_mut(), now),
                 Due::ServiceBound => self.expire_service_bound(now),
                 Due::InjectedFault(number) => self.carry_out_injected(number),
             }

@@ -60,6 +60,7 @@ impl Hub {
                 (None, IfMatch::Absent) => {
                     let device = registry.new_device(id, request, now)?;
                     registry.devices.insert(id.into(), device);
+                    registry.note_family(id);
                     Operation::Create
                 }
                 (Some(_), IfMatch::Absent) => {
@@ -93,14 +94,14 @@ impl Hub {
         {
             let mut registry = self.registry_mut();
             condition.check(&etag(registry.device(id)?.identity.etag))?;
-            registry.devices.remove(id);
+            registry.remove_device(id);
+            self.drop_feedback(&mut registry, id);
         }
         self.journal().record(Event::Executed {
             operation: Operation::Delete,
             on: id.to_owned(),
         });
         self.review_sessions(id);
-        self.drop_feedback(id);
         Ok(())
     }
 
@@ -152,6 +153,8 @@ impl Registry {
     fn replace_device(&mut self, id: &str, request: DeviceRequest, now: time::OffsetDateTime) -> Result<(), Failure> {
         let family = edge::family_after(self, id, self.device(id)?, &request)?;
         let etag = self.next_etag();
+        // Before and after, because modules may come and go.
+        self.note_family(id);
         // Taken out for a moment, so that the registry can hand out numbers for its modules.
         let mut device = self.devices.remove(id).ok_or_else(|| Failure::device_not_found(id))?;
         device.identity.etag = etag;
@@ -169,6 +172,7 @@ impl Registry {
         }
         device.edge = request.edge;
         self.devices.insert(id.into(), device);
+        self.note_family(id);
         Ok(())
     }
 }

@@ -38,6 +38,16 @@ pub(crate) struct Locked<T> {
     pub(crate) deliveries: u8,
 }
 
+/// A message of a queue as it is stored: whether somebody holds it is forgotten.
+#[derive(Clone, Debug)]
+pub(crate) struct Waiting<T> {
+    pub(crate) message: T,
+    pub(crate) sequence: u64,
+    pub(crate) enqueued: OffsetDateTime,
+    pub(crate) expires: OffsetDateTime,
+    pub(crate) deliveries: u8,
+}
+
 /// What became of a message of a queue. Unless it was abandoned, it is not in there any more.
 #[derive(Debug)]
 pub(crate) struct Settled<T> {
@@ -120,9 +130,62 @@ impl<T: Clone> LockQueue<T> {
     }
 
     /// Changes messages that nobody holds, and removes those of which `change` says that nothing is left.
-    pub(crate) fn retain_free(&mut self, now: OffsetDateTime, mut change: impl FnMut(&mut T) -> bool) {
+    pub(crate) fn retain_free(&mut self, now: OffsetDateTime, mut change: impl FnMut(u64, &mut T) -> bool) {
         self.entries
-            .retain_mut(|entry| !entry.is_free(now) || change(&mut entry.message));
+            .retain_mut(|entry| !entry.is_free(now) || change(entry.sequence, &mut entry.message));
+    }
+
+    /// The message with this number, if it is in here.
+    pub(crate) fn waiting(&self, sequence: u64) -> Option<Waiting<T>> {
+        let at = self.entries.binary_search_by_key(&sequence, |entry| entry.sequence);
+        let entry = self.entries.get(at.ok()?)?;
+        Some(Waiting {
+            message: entry.message.clone(),
+            sequence,
+            enqueued: entry.enqueued,
+            expires: entry.expires,
+            deliveries: entry.deliveries,
+        })
+    }
+
+    /// Puts a message back, in the place of the one with its number.
+    pub(crate) fn restore(&mut self, waiting: Waiting<T>) {
+        let entry = Entry {
+            message: waiting.message,
+            sequence: waiting.sequence,
+            enqueued: waiting.enqueued,
+            expires: waiting.expires,
+            deliveries: waiting.deliveries,
+            lock: None,
+        };
+        self.count_on(entry.sequence);
+        match self
+            .entries
+            .binary_search_by_key(&entry.sequence, |entry| entry.sequence)
+        {
+            Ok(at) => self.entries[at] = entry,
+            Err(at) => self.entries.insert(at, entry),
+        }
+    }
+
+    /// Takes out the message with this number, whoever holds it.
+    pub(crate) fn forget(&mut self, sequence: u64) {
+        self.entries.retain(|entry| entry.sequence != sequence);
+    }
+
+    /// The numbers of all messages.
+    pub(crate) fn sequences(&self) -> impl Iterator<Item = u64> {
+        self.entries.iter().map(|entry| entry.sequence)
+    }
+
+    /// The last number that was given.
+    pub(crate) fn last_sequence(&self) -> u64 {
+        self.count
+    }
+
+    /// Gives only higher numbers than this from now on.
+    pub(crate) fn count_on(&mut self, sequence: u64) {
+        self.count = self.count.max(sequence);
     }
 
     /// When the first lock ends by itself.

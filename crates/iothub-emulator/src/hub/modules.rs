@@ -47,7 +47,7 @@ impl Hub {
             let mut registry = self.registry_mut();
             let (generation, tag) = (registry.next_generation(now), registry.next_etag());
             host(&registry, grant, id.device().as_str())?;
-            let modules = &mut registry.device_mut(id.device().as_str())?.modules;
+            let modules = registry.modules_mut(id.device().as_str(), id.module())?;
             let count = modules.len();
             let operation = match (modules.get_mut(id.module()), condition) {
                 (Some(_), IfMatch::Absent) => {
@@ -99,11 +99,11 @@ impl Hub {
             if *condition == IfMatch::Absent {
                 return Err(etag_missing());
             }
-            let modules = &mut registry.device_mut(id.device().as_str())?.modules;
+            let modules = &registry.device(id.device().as_str())?.modules;
             let module = modules.get(id.module()).ok_or_else(|| not_found(id))?;
             condition.check(&etag(module.identity.etag))?;
             must_not_be_the_runtimes(id, module)?;
-            modules.remove(id.module());
+            registry.remove_module(id.device().as_str(), id.module())?;
         }
         self.journal().record(Event::Executed {
             operation: Operation::Delete,

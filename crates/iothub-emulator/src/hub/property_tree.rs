@@ -1,6 +1,7 @@
 use std::{collections::HashSet, fmt::Write as _, slice};
 
-use time::OffsetDateTime;
+use serde_json::value::RawValue;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
     json_text::{RawMembers, quoted},
@@ -39,6 +40,18 @@ impl Stamp {
             nanoseconds: i64::try_from(time.unix_timestamp_nanos()).unwrap_or(i64::MAX),
             version,
         }
+    }
+
+    /// What `time` and `version` of `$metadata` say.
+    fn parse(time: &str, version: u64) -> Result<Self, String> {
+        if time == timestamp::NEVER {
+            return Ok(Self::NONE);
+        }
+        let parsed = OffsetDateTime::parse(time, &Rfc3339);
+        Ok(Self::new(
+            parsed.map_err(|error| format!("{time:?}: {error}"))?,
+            version,
+        ))
     }
 
     fn time(self) -> String {
@@ -242,6 +255,36 @@ impl Node {
             member.write_metadata(json, with_versions);
         }
         json.push('}');
+    }
+
+    /// Reads the stamps that [`write_metadata`](Self::write_metadata) wrote. What has none is as old as what it is in.
+    pub(crate) fn stamp(&mut self, metadata: Option<&RawValue>, outer: Stamp) -> Result<(), String> {
+        self.stamp = outer;
+        let mut inner = Vec::new();
+        if let Some(metadata) = metadata {
+            let RawMembers(members) = serde_json::from_str(metadata.get()).map_err(|error| error.to_string())?;
+            let (mut time, mut version) = (None, outer.version);
+            for (name, value) in members {
+                match name.as_str() {
+                    "$lastUpdated" => time = Some(value),
+                    "$lastUpdatedVersion" => version = value.get().parse().map_err(|_| "not a version".to_owned())?,
+                    _ => inner.push((name, value)),
+                }
+            }
+            if let Some(time) = time {
+                self.stamp = Stamp::parse(time.get().trim_matches('"'), version)?;
+            }
+        }
+        let stamp = self.stamp;
+        if let Value::Object(members) = &mut self.value {
+            let mut inner = inner.into_iter().peekable();
+            for (name, member) in members {
+                // They stand in the same order, unless somebody else wrote them.
+                let metadata = inner.next_if(|(known, _)| known == name);
+                member.stamp(metadata.map(|(_, value)| value), stamp)?;
+            }
+        }
+        Ok(())
     }
 
     fn write(&self, json: &mut String) {

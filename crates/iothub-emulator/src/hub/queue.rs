@@ -10,6 +10,7 @@ use super::{
     C2dMessage, Event, Failure, Hub, Locked, Outcome, Target,
     deadlines::Due,
     lock_queue::{LockQueue, Settled},
+    registry::Registry,
     sku::Meter,
 };
 
@@ -44,7 +45,9 @@ impl Hub {
                 return Err(Failure::new(HubErrorCode::DeviceMaximumQueueDepthExceeded, text));
             }
             let sequence = queue.push(Arc::new(message), now, expires);
-            (sequence, queue.watch(Some(expires)))
+            let check = queue.watch(Some(expires));
+            registry.note_message(target, sequence);
+            (sequence, check)
         };
         self.check_messages_at(check, target);
         self.journal().record(Event::Queued {
@@ -95,14 +98,15 @@ impl Hub {
     pub(crate) fn settle_message(&self, target: &Target, token: Uuid, outcome: Outcome) -> Result<(), Failure> {
         let now = self.clock().now();
         let most = self.options().cloud_to_device.max_delivery_count;
-        let settled = {
+        let is_back = {
             let mut registry = self.registry_mut();
-            registry.queue(target)?.settle(token, outcome, now, most)
+            let settled = registry.queue(target)?.settle(token, outcome, now, most);
+            let settled = settled
+                .ok_or_else(|| Failure::new(HubErrorCode::DeviceMessageLockLost, "the lock on the message is lost"))?;
+            let is_back = settled.outcome == Outcome::Abandoned;
+            self.after_settlement(&mut registry, target, vec![settled]);
+            is_back
         };
-        let settled = settled
-            .ok_or_else(|| Failure::new(HubErrorCode::DeviceMessageLockLost, "the lock on the message is lost"))?;
-        let is_back = settled.outcome == Outcome::Abandoned;
-        self.after_settlement(target, vec![settled]);
         if is_back {
             self.tell_of_messages(target);
         }
@@ -126,43 +130,46 @@ impl Hub {
     /// Removes everything that waits for a device, and says how much it was.
     pub(crate) fn purge_messages(&self, target: &Target) -> Result<usize, Failure> {
         self.expire_messages(target);
-        let purged = self.registry_mut().queue(target)?.purge();
+        let mut registry = self.registry_mut();
+        let purged = registry.queue(target)?.purge();
         let count = purged.len();
-        self.after_settlement(target, purged);
+        self.after_settlement(&mut registry, target, purged);
         Ok(count)
     }
 
     /// Removes what nobody took in time.
     pub(crate) fn expire_messages(&self, target: &Target) {
         let now = self.clock().now();
-        let (expired, check) = {
+        let check = {
             let mut registry = self.registry_mut();
-            let Ok(identity) = registry.identity_mut(target) else {
+            let Ok(identity) = registry.identity_unnoted(target) else {
                 return;
             };
             let Some(queue) = identity.queue.as_deref_mut() else {
                 return;
             };
-            (queue.expire(now), queue.watch(None))
+            let (expired, check) = (queue.expire(now), queue.watch(None));
+            self.after_settlement(&mut registry, target, expired);
+            check
         };
         self.check_messages_at(check, target);
-        self.after_settlement(target, expired);
     }
 
     /// Writes down what became of messages, and lets those know who asked.
-    fn after_settlement(&self, target: &Target, settled: Vec<Settled<Arc<C2dMessage>>>) {
+    fn after_settlement(&self, registry: &mut Registry, target: &Target, settled: Vec<Settled<Arc<C2dMessage>>>) {
         for settled in settled {
+            registry.note_message(target, settled.sequence);
             self.journal().record(Event::Settled {
                 target: target.clone(),
                 sequence: settled.sequence,
                 outcome: settled.outcome,
             });
-            self.give_feedback(target, &settled.message, settled.outcome);
+            self.give_feedback(registry, target, &settled.message, settled.outcome);
         }
     }
 
     /// Sees to it that messages expire also when nobody looks.
-    fn check_messages_at(&self, at: Option<OffsetDateTime>, target: &Target) {
+    pub(crate) fn check_messages_at(&self, at: Option<OffsetDateTime>, target: &Target) {
         if let Some(at) = at {
             self.deadlines().add(at, Due::Messages(target.clone()));
         }

@@ -5,8 +5,10 @@ use time::OffsetDateTime;
 
 use super::{
     Failure, Target,
-    authentication::{Authentication, Key},
+    authentication::{self, Authentication},
+    changes::Changes,
     configurations::Assignment,
+    key::Key,
     queue::Queue,
     stored_sessions::StoredSession,
     twin::Twin,
@@ -18,10 +20,13 @@ use super::{
 /// have is behind an `Option<Box<_>>`.
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
-    pub(crate) devices: BTreeMap<Box<str>, Device>,
+    pub(crate) devices: Devices,
     last_generation: u64,
     last_etag: u64,
+    changes: Changes,
 }
+
+type Devices = BTreeMap<Box<str>, Device>;
 
 /// A device: its identity, its status, and the modules on it.
 #[derive(Debug)]
@@ -75,25 +80,102 @@ pub(crate) struct Connection {
 }
 
 impl Registry {
+    pub(crate) fn new(changes: Changes) -> Self {
+        Self {
+            changes,
+            ..Self::default()
+        }
+    }
+
     /// A generation that no identity had before: .NET ticks, as the service has them.
     pub(crate) fn next_generation(&mut self, now: OffsetDateTime) -> u64 {
         let ticks = (now - time::macros::datetime!(0001-01-01 00:00 UTC)).whole_nanoseconds() / 100;
         self.last_generation = u64::try_from(ticks).unwrap_or(0).max(self.last_generation + 1);
+        self.changes.note(|| Key::Hub);
         self.last_generation
     }
 
     /// A tag that no identity had before, so that the tag of a deleted one never fits its successor.
     pub(crate) fn next_etag(&mut self) -> u64 {
         self.last_etag += 1;
+        self.changes.note(|| Key::Hub);
         self.last_etag
+    }
+
+    /// The last generation and the last tag that were given.
+    pub(crate) fn last_numbers(&self) -> (u64, u64) {
+        (self.last_generation, self.last_etag)
+    }
+
+    /// Gives only higher numbers than these from now on.
+    pub(crate) fn count_on(&mut self, generation: u64, etag: u64) {
+        self.last_generation = self.last_generation.max(generation);
+        self.last_etag = self.last_etag.max(etag);
+    }
+
+    /// Notes that an identity was made, changed or removed.
+    pub(crate) fn note(&self, target: &Target) {
+        self.changes.note(|| Key::identity(target));
+    }
+
+    /// Notes that a message has come, changed or gone.
+    pub(crate) fn note_message(&self, target: &Target, sequence: u64) {
+        self.changes.note(|| Key::queue(target));
+        self.changes.note(|| Key::message(target, sequence));
+    }
+
+    /// Notes a device and every module on it.
+    pub(crate) fn note_family(&self, id: &str) {
+        self.changes.note(|| Key::Device(id.into()));
+        for module in self.devices.get(id).iter().flat_map(|device| device.modules.keys()) {
+            self.changes.note(|| Key::Module(id.into(), module.clone()));
+        }
+    }
+
+    /// Takes a device out, with all that belongs to it.
+    pub(crate) fn remove_device(&mut self, id: &str) -> Option<Device> {
+        self.note_family(id);
+        let device = self.devices.remove(id)?;
+        self.note_queue(id, "", device.identity.queue.as_deref());
+        for (name, module) in &device.modules {
+            self.note_queue(id, name, module.identity.queue.as_deref());
+        }
+        Some(device)
+    }
+
+    /// Notes a queue that is gone with the one it belonged to.
+    fn note_queue(&self, device: &str, module: &str, queue: Option<&Queue>) {
+        if let Some(queue) = queue {
+            self.changes.note(|| Key::Queue(device.into(), module.into()));
+            for sequence in queue.sequences() {
+                self.changes
+                    .note(|| Key::Message(device.into(), module.into(), sequence));
+            }
+        }
     }
 
     pub(crate) fn device(&self, id: &str) -> Result<&Device, Failure> {
         self.devices.get(id).ok_or_else(|| Failure::device_not_found(id))
     }
 
-    pub(crate) fn device_mut(&mut self, id: &str) -> Result<&mut Device, Failure> {
-        self.devices.get_mut(id).ok_or_else(|| Failure::device_not_found(id))
+    /// Takes a module out, with all that belongs to it.
+    pub(crate) fn remove_module(&mut self, device: &str, id: &str) -> Result<(), Failure> {
+        if let Some(module) = self.modules_mut(device, id)?.remove(id) {
+            self.note_queue(device, id, module.identity.queue.as_deref());
+        }
+        Ok(())
+    }
+
+    /// The modules of a device, one of which is going to be made, changed or removed.
+    pub(crate) fn modules_mut(
+        &mut self,
+        device: &str,
+        module: &str,
+    ) -> Result<&mut BTreeMap<Box<str>, Module>, Failure> {
+        let found = self.devices.get_mut(device);
+        let found = found.ok_or_else(|| Failure::device_not_found(device))?;
+        self.changes.note(|| Key::Module(device.into(), module.into()));
+        Ok(&mut found.modules)
     }
 
     pub(crate) fn identity(&self, target: &Target) -> Result<&Identity, Failure> {
@@ -107,19 +189,20 @@ impl Registry {
         }
     }
 
+    /// The same, to be changed: that is noted.
     pub(crate) fn identity_mut(&mut self, target: &Target) -> Result<&mut Identity, Failure> {
-        let device = self.device_mut(target.device())?;
-        match target.module() {
-            None => Ok(&mut device.identity),
-            Some(module) => match device.modules.get_mut(module) {
-                Some(module) => Ok(&mut module.identity),
-                None => Err(module_not_found(target)),
-            },
-        }
+        let identity = find_mut(&mut self.devices, target)?;
+        self.changes.note(|| Key::identity(target));
+        Ok(identity)
+    }
+
+    /// The same for what is stored elsewhere, or not worth storing by itself.
+    pub(crate) fn identity_unnoted(&mut self, target: &Target) -> Result<&mut Identity, Failure> {
+        find_mut(&mut self.devices, target)
     }
 
     /// The keys that an enabled device or module signs with.
-    pub(crate) fn keys_of(&self, target: &Target) -> Option<[Key; 2]> {
+    pub(crate) fn keys_of(&self, target: &Target) -> Option<[authentication::Key; 2]> {
         match self.enabled_authentication(target)? {
             Authentication::Sas(keys) => Some((**keys).clone()),
             _ => None,
@@ -136,7 +219,7 @@ impl Registry {
 
     /// The queue of a device that exists, made if it has none.
     pub(crate) fn queue(&mut self, target: &Target) -> Result<&mut Queue, Failure> {
-        Ok(self.identity_mut(target)?.queue.get_or_insert_default())
+        Ok(self.identity_unnoted(target)?.queue.get_or_insert_default())
     }
 
     /// The queue of a device that may be sent to.
@@ -188,6 +271,18 @@ impl Identity {
     /// How many messages wait for it or are locked by it.
     pub(crate) fn message_count(&self) -> usize {
         self.queue.as_ref().map_or(0, |queue| queue.len())
+    }
+}
+
+fn find_mut<'a>(devices: &'a mut Devices, target: &Target) -> Result<&'a mut Identity, Failure> {
+    let device = devices.get_mut(target.device());
+    let device = device.ok_or_else(|| Failure::device_not_found(target.device()))?;
+    match target.module() {
+        None => Ok(&mut device.identity),
+        Some(module) => match device.modules.get_mut(module) {
+            Some(module) => Ok(&mut module.identity),
+            None => Err(module_not_found(target)),
+        },
     }
 }
 

@@ -203,7 +203,7 @@ impl Hub {
     /// Remembers that a device was heard of.
     pub(super) fn touch(&self, target: &Target) {
         let now = self.clock().now();
-        if let Ok(identity) = self.registry_mut().identity_mut(target) {
+        if let Ok(identity) = self.registry_mut().identity_unnoted(target) {
             identity.connection.last_activity = Some(now);
         }
     }
@@ -337,7 +337,7 @@ impl Session {
         });
     }
 
-    pub(super) fn hub(&self) -> &Hub {
+    pub(crate) fn hub(&self) -> &Hub {
         &self.hub
     }
 

@@ -9,7 +9,7 @@ use iothub_core::HubErrorCode;
 use time::{Duration, OffsetDateTime};
 use tokio::sync::{Notify, futures::Notified};
 
-use super::{D2cMessage, Event, Failure, Hub, Target};
+use super::{D2cMessage, Event, Failure, Hub, Target, changes::Changes, key::Key};
 
 /// A message from a device, and what the hub adds to it.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,6 +38,7 @@ pub(crate) struct Telemetry {
     partitions: Box<[Mutex<Partition>]>,
     /// A message has come, to any of them.
     arrived: Notify,
+    changes: Changes,
 }
 
 #[derive(Default)]
@@ -54,6 +55,15 @@ pub(crate) struct PartitionState {
     pub(crate) first_sequence: u64,
     pub(crate) next_sequence: u64,
     pub(crate) last: Option<Arc<TelemetryEvent>>,
+}
+
+/// What a partition counts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Extent {
+    /// The first message that is still there, or the next if there is none.
+    pub(crate) first_sequence: u64,
+    pub(crate) next_sequence: u64,
+    pub(crate) next_offset: u64,
 }
 
 impl Hub {
@@ -87,6 +97,7 @@ impl Hub {
         let first = {
             let mut kept = self.telemetry().lock(partition);
             let first = kept.next_sequence;
+            self.telemetry().note(partition, (first..).take(count));
             for message in messages {
                 let (sequence_number, offset) = (kept.next_sequence, kept.next_offset);
                 kept.next_sequence += 1;
@@ -118,10 +129,11 @@ impl Hub {
 }
 
 impl Telemetry {
-    pub(crate) fn new(partitions: usize) -> Self {
+    pub(crate) fn new(partitions: usize, changes: Changes) -> Self {
         Self {
             partitions: (0..partitions).map(|_| Mutex::default()).collect(),
             arrived: Notify::new(),
+            changes,
         }
     }
 
@@ -158,6 +170,66 @@ impl Telemetry {
         }
     }
 
+    /// What a partition counts. `None` if there is no such partition.
+    pub(crate) fn extent(&self, partition: usize) -> Option<Extent> {
+        let kept = self.partitions.get(partition)?;
+        Some(kept.lock().unwrap_or_else(PoisonError::into_inner).extent())
+    }
+
+    /// The message with a number, if it is still there.
+    pub(crate) fn event(&self, partition: usize, sequence: u64) -> Option<Arc<TelemetryEvent>> {
+        let kept = self.partitions.get(partition)?;
+        let kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = kept
+            .events
+            .binary_search_by_key(&sequence, |event| event.sequence_number);
+        kept.events.get(at.ok()?).cloned()
+    }
+
+    /// Counts on from where a partition was, and forgets what was gone by then.
+    pub(crate) fn restore_extent(&self, partition: usize, extent: Extent) {
+        if partition < self.len() {
+            let mut kept = self.lock(partition);
+            kept.next_sequence = kept.next_sequence.max(extent.next_sequence);
+            kept.next_offset = kept.next_offset.max(extent.next_offset);
+            while kept.extent().first_sequence < extent.first_sequence && kept.events.pop_front().is_some() {}
+            self.changes.note(|| Key::Partition(partition));
+        }
+    }
+
+    /// Puts a message back that was stored. It has to be the next of its partition.
+    pub(crate) fn restore_event(&self, event: TelemetryEvent) -> Result<(), Failure> {
+        let (partition, sequence) = (event.partition, event.sequence_number);
+        if partition >= self.len() {
+            let text = format!(
+                "the hub has {} partitions, and none has the number {partition}",
+                self.len()
+            );
+            return Err(Failure::argument(text));
+        }
+        let mut kept = self.lock(partition);
+        match kept.events.back().map(|last| last.sequence_number + 1) {
+            Some(next) if next != sequence => {
+                return Err(Failure::argument(format!(
+                    "the next message of partition {partition} has the number {next}, not {sequence}"
+                )));
+            }
+            _ => {}
+        }
+        kept.next_sequence = kept.next_sequence.max(sequence + 1);
+        kept.next_offset = kept.next_offset.max(event.offset + event.message.size() as u64);
+        kept.events.push_back(Arc::new(event));
+        self.note(partition, [sequence].into_iter());
+        Ok(())
+    }
+
+    /// Notes that messages have come, before which others may have gone.
+    fn note(&self, partition: usize, sequences: impl Iterator<Item = u64>) {
+        let events = sequences.map(|sequence| Key::Event(partition, sequence));
+        self.changes
+            .note_all([Key::Partition(partition)].into_iter().chain(events));
+    }
+
     /// What is kept, by partition and there in the order in which it came.
     pub(crate) fn events(&self) -> Vec<Arc<TelemetryEvent>> {
         let kept = (0..self.len()).map(|partition| self.lock(partition).events.clone());
@@ -167,7 +239,10 @@ impl Telemetry {
     /// Forgets what is kept; sequence numbers and offsets go on.
     pub(super) fn clear(&self) {
         for partition in 0..self.len() {
-            self.lock(partition).events.clear();
+            let mut kept = self.lock(partition);
+            let events = kept.events.drain(..);
+            let gone: Vec<u64> = events.map(|event| event.sequence_number).collect();
+            self.note(partition, gone.into_iter());
         }
     }
 
@@ -179,6 +254,15 @@ impl Telemetry {
 }
 
 impl Partition {
+    fn extent(&self) -> Extent {
+        let first = self.events.front().map(|event| event.sequence_number);
+        Extent {
+            first_sequence: first.unwrap_or(self.next_sequence),
+            next_sequence: self.next_sequence,
+            next_offset: self.next_offset,
+        }
+    }
+
     /// Forgets what is too old, and the oldest when there is too much.
     fn make_room(&mut self, now: OffsetDateTime) {
         let is_old = |event: &mut Arc<TelemetryEvent>| event.enqueued_time + RETENTION <= now;

@@ -3,16 +3,22 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use iothub_core::HubErrorCode;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::{DataAction, Event, Failure, Grant, Hub, identities::to_json, journal::Operation, timestamp};
+use super::{
+    DataAction, Event, Failure, Grant, Hub, changes::Changes, identities::to_json, journal::Operation, key::Key,
+    timestamp,
+};
 
 /// The import and export jobs of a hub, of which one at a time is under way.
-#[derive(Debug, Default)]
-pub(crate) struct Transfers(Mutex<State>);
+#[derive(Debug)]
+pub(crate) struct Transfers {
+    state: Mutex<State>,
+    changes: Changes,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -25,23 +31,34 @@ struct State {
 struct Job {
     id: String,
     kind: TransferKind,
-    status: Status,
-    progress: u8,
-    started: Option<OffsetDateTime>,
-    ended: Option<OffsetDateTime>,
-    failure: Option<String>,
+    progress: Progress,
     cancel: watch::Sender<bool>,
 }
 
-/// Which way a job carries devices.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TransferKind {
-    Import,
-    Export { exclude_keys: bool },
+/// How far a job is.
+#[derive(Clone, Debug)]
+pub(crate) struct Progress {
+    pub(crate) status: Status,
+    pub(crate) percent: u8,
+    pub(crate) started: Option<OffsetDateTime>,
+    pub(crate) ended: Option<OffsetDateTime>,
+    pub(crate) failure: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Status {
+/// Which way a job carries devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum TransferKind {
+    Import,
+    #[serde(rename_all = "camelCase")]
+    Export {
+        exclude_keys: bool,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Status {
     Enqueued,
     Running,
     Completed,
@@ -80,7 +97,7 @@ impl Hub {
     pub(crate) fn reserve_transfer(&self, grant: &Grant) -> Result<Slot<'_>, Failure> {
         self.allow(grant, DataAction::WriteTransfers)?;
         let mut state = self.transfers().lock();
-        if state.reserved || state.jobs.iter().any(|job| job.status.is_active()) {
+        if state.reserved || state.jobs.iter().any(|job| job.progress.status.is_active()) {
             return Err(Failure::new(
                 HubErrorCode::JobQuotaExceeded,
                 "Job quota has been exceeded",
@@ -94,7 +111,7 @@ impl Hub {
         self.allow(grant, DataAction::ReadTransfers)?;
         let now = self.clock().now();
         let mut state = self.transfers().lock();
-        state.forget_old(now);
+        self.transfers().forget_old(&mut state, now);
         to_json(&state.jobs.iter().map(JobDocument::new).collect::<Vec<_>>())
     }
 
@@ -102,7 +119,7 @@ impl Hub {
         self.allow(grant, DataAction::ReadTransfers)?;
         let now = self.clock().now();
         let mut state = self.transfers().lock();
-        state.forget_old(now);
+        self.transfers().forget_old(&mut state, now);
         match state.jobs.iter().find(|job| job.id == id) {
             Some(job) => to_json(&JobDocument::new(job)),
             None => Err(Failure::new(HubErrorCode::JobNotFound, format!("there is no job {id}"))),
@@ -114,12 +131,16 @@ impl Hub {
         self.allow(grant, DataAction::DeleteTransfers)?;
         let now = self.clock().now();
         let mut state = self.transfers().lock();
-        let job = state.jobs.iter_mut().find(|job| job.id == id && job.status.is_active());
+        let job = state
+            .jobs
+            .iter_mut()
+            .find(|job| job.id == id && job.progress.status.is_active());
         let Some(job) = job else {
             let text = format!("job {id} is not there to be cancelled");
             return Err(Failure::new(HubErrorCode::ServerError, text));
         };
-        job.end(Status::Cancelled, now);
+        job.progress.end(Status::Cancelled, now);
+        self.transfers().note(id);
         job.cancel.send_replace(true);
         Ok(())
     }
@@ -132,11 +153,13 @@ impl Slot<'_> {
         let job = Job {
             id: Uuid::new_v4().to_string(),
             kind,
-            status: Status::Enqueued,
-            progress: 0,
-            started: None,
-            ended: None,
-            failure: None,
+            progress: Progress {
+                status: Status::Enqueued,
+                percent: 0,
+                started: None,
+                ended: None,
+                failure: None,
+            },
             cancel,
         };
         let json = to_json(&JobDocument::new(&job))?;
@@ -152,7 +175,9 @@ impl Slot<'_> {
             },
             on: job.id.clone(),
         });
-        self.0.transfers().lock().jobs.push(job);
+        let mut state = self.0.transfers().lock();
+        self.0.transfers().note(&job.id);
+        state.jobs.push(job);
         Ok((json, transfer))
     }
 }
@@ -187,13 +212,13 @@ impl Transfer {
 
     /// Says how much is done, of 100.
     pub(crate) fn progress(&self, percent: u8) {
-        self.change(|job| job.progress = percent);
+        self.change(|job| job.percent = percent);
     }
 
     pub(crate) fn complete(&self) {
         let now = self.hub.clock().now();
         self.change(|job| {
-            job.progress = 100;
+            job.percent = 100;
             job.end(Status::Completed, now);
         });
     }
@@ -207,32 +232,80 @@ impl Transfer {
     }
 
     /// What has ended is not changed any more.
-    fn change(&self, change: impl FnOnce(&mut Job)) {
+    fn change(&self, change: impl FnOnce(&mut Progress)) {
         let mut state = self.hub.transfers().lock();
         if let Some(job) = state
             .jobs
             .iter_mut()
-            .find(|job| job.id == self.id && job.status.is_active())
+            .find(|job| job.id == self.id && job.progress.status.is_active())
         {
-            change(job);
+            change(&mut job.progress);
+            self.hub.transfers().note(&self.id);
         }
     }
 }
 
 impl Transfers {
+    pub(crate) fn new(changes: Changes) -> Self {
+        Self {
+            state: Mutex::default(),
+            changes,
+        }
+    }
+
+    /// The ids of all jobs that are remembered.
+    pub(crate) fn ids(&self) -> Vec<String> {
+        self.lock().jobs.iter().map(|job| job.id.clone()).collect()
+    }
+
+    /// How far a job is, if there is one.
+    pub(crate) fn progress(&self, id: &str) -> Option<(TransferKind, Progress)> {
+        let state = self.lock();
+        let job = state.jobs.iter().find(|job| job.id == id)?;
+        Some((job.kind, job.progress.clone()))
+    }
+
+    /// Remembers a job that was stored. Nobody carries it out any more: one that was under way has failed.
+    pub(crate) fn restore(&self, id: String, kind: TransferKind, mut progress: Progress, now: OffsetDateTime) {
+        if progress.status.is_active() {
+            progress.failure = Some("the hub ended while the job was under way".to_owned());
+            progress.end(Status::Failed, now);
+        }
+        let mut state = self.lock();
+        self.note(&id);
+        state.jobs.retain(|job| job.id != id);
+        state.jobs.push(Job {
+            id,
+            kind,
+            progress,
+            cancel: watch::Sender::new(false),
+        });
+    }
+
+    pub(crate) fn forget(&self, id: &str) {
+        self.lock().jobs.retain(|job| job.id != id);
+    }
+
+    fn note(&self, id: &str) {
+        self.changes.note(|| Key::Transfer(id.into()));
+    }
+
+    fn forget_old(&self, state: &mut State, now: OffsetDateTime) {
+        state.jobs.retain(|job| {
+            let is_recent = job.progress.ended.is_none_or(|ended| now - ended < HISTORY);
+            if !is_recent {
+                self.note(&job.id);
+            }
+            is_recent
+        });
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
-    fn forget_old(&mut self, now: OffsetDateTime) {
-        self.jobs
-            .retain(|job| job.ended.is_none_or(|ended| now - ended < HISTORY));
-    }
-}
-
-impl Job {
+impl Progress {
     fn end(&mut self, status: Status, now: OffsetDateTime) {
         self.status = status;
         self.ended = Some(now);
@@ -260,16 +333,16 @@ impl<'a> JobDocument<'a> {
         let time = |time: Option<OffsetDateTime>| time.map(|time| timestamp::text(Some(time)));
         Self {
             job_id: &job.id,
-            start_time_utc: time(job.started),
-            end_time_utc: time(job.ended),
+            start_time_utc: time(job.progress.started),
+            end_time_utc: time(job.progress.ended),
             r#type: match job.kind {
                 TransferKind::Import => "import",
                 TransferKind::Export { .. } => "export",
             },
-            status: job.status.as_str(),
-            progress: job.progress,
+            status: job.progress.status.as_str(),
+            progress: job.progress.percent,
             exclude_keys_in_export: job.kind == TransferKind::Export { exclude_keys: true },
-            failure_reason: job.failure.as_deref(),
+            failure_reason: job.progress.failure.as_deref(),
         }
     }
 }

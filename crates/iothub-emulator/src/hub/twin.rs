@@ -59,6 +59,13 @@ impl Twin {
         BASE64_STANDARD.encode(self.revision.to_be_bytes())
     }
 
+    /// Takes up a version that was read.
+    pub(crate) fn set_version(&mut self, version: u64) -> Result<(), Failure> {
+        let revision = version.checked_sub(1).filter(|revision| *revision > 0);
+        self.revision = revision.ok_or_else(|| Failure::argument("the version of a twin is 2 or more"))?;
+        Ok(())
+    }
+
     /// The number that counts tags and desired properties together. It has always been one ahead of the tag.
     pub(crate) fn version(&self) -> u64 {
         self.revision + 1
@@ -66,6 +73,16 @@ impl Twin {
 }
 
 impl Section {
+    /// A section that was read.
+    pub(crate) fn restored(tree: &Node, version: u64) -> Result<Self, Failure> {
+        check_size(tree, MAX_PROPERTIES)?;
+        Ok(Self {
+            text: tree.text().into(),
+            version,
+            stamps: tree.stamps(),
+        })
+    }
+
     pub(crate) fn write(&mut self, change: &SectionChange, write: Write, now: OffsetDateTime) -> Result<(), Failure> {
         let version = self.version + 1;
         let stamp = Stamp::new(now, version);

@@ -7,22 +7,27 @@ use std::{
 
 use bytes::Bytes;
 use iothub_core::{DeviceId, HubErrorCode};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use super::{Event, Failure, Hub, options::ServiceQueueOptions, service_bound::ServiceBound, sku::Meter, timestamp};
+use super::{
+    Event, Failure, Hub, changes::Changes, key::Key, options::ServiceQueueOptions, service_bound::ServiceBound,
+    sku::Meter, timestamp,
+};
 
 /// Uploads under way, and notifications that wait for a service.
 pub(crate) struct Uploads {
     under_way: Mutex<HashMap<Uuid, Upload>>,
+    changes: Changes,
     pub(crate) notifications: ServiceBound<Arc<FileNotification>>,
 }
 
-struct Upload {
-    device: DeviceId,
-    blob: String,
-    expires: OffsetDateTime,
+#[derive(Clone)]
+pub(crate) struct Upload {
+    pub(crate) device: DeviceId,
+    pub(crate) blob: String,
+    pub(crate) expires: OffsetDateTime,
 }
 
 /// Keeps the files of devices.
@@ -61,8 +66,8 @@ pub(crate) struct BegunUpload {
 }
 
 /// What services hear of a file.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct FileNotification {
     device_id: String,
     blob_uri: String,
@@ -73,20 +78,32 @@ pub(crate) struct FileNotification {
 }
 
 impl Uploads {
-    pub(crate) fn new(options: &ServiceQueueOptions) -> Self {
+    pub(crate) fn new(options: &ServiceQueueOptions, changes: &Changes) -> Self {
         Self {
             under_way: Mutex::default(),
-            notifications: ServiceBound::new(options, MAX_DELIVERIES),
+            changes: changes.clone(),
+            notifications: ServiceBound::new(options, MAX_DELIVERIES, changes, Key::FileNotification),
         }
     }
 
     /// Forgets what is under way, and what no service has settled.
     pub(super) fn clear(&self) {
-        self.under_way().clear();
-        self.notifications.messages().purge();
+        let mut under_way = self.under_way();
+        for (id, _) in under_way.drain() {
+            self.changes.note(|| Key::Upload(id));
+        }
+        drop(under_way);
+        self.notifications.clear();
     }
 
-    fn under_way(&self) -> MutexGuard<'_, HashMap<Uuid, Upload>> {
+    /// The uploads under way, one of which is going to begin or end.
+    pub(crate) fn change(&self, id: Uuid) -> MutexGuard<'_, HashMap<Uuid, Upload>> {
+        let under_way = self.under_way();
+        self.changes.note(|| Key::Upload(id));
+        under_way
+    }
+
+    pub(crate) fn under_way(&self) -> MutexGuard<'_, HashMap<Uuid, Upload>> {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -109,8 +126,14 @@ impl Hub {
         let (blob, expires) = (upload.blob.clone(), upload.expires);
         let correlation_id = Uuid::new_v4();
         {
-            let mut under_way = self.uploads().under_way();
-            under_way.retain(|_, upload| upload.expires > now);
+            let mut under_way = self.uploads().change(correlation_id);
+            under_way.retain(|id, upload| {
+                let is_current = upload.expires > now;
+                if !is_current {
+                    self.uploads().changes.note(|| Key::Upload(*id));
+                }
+                is_current
+            });
             let count = under_way.values().filter(|upload| upload.device == *device).count();
             if count >= MAX_UNDER_WAY {
                 let text = format!("{device} already has {count} uploads under way");
@@ -137,8 +160,10 @@ impl Hub {
         let id: Uuid = correlation_id.parse().map_err(|_| unknown())?;
         let now = self.clock().now();
         let store = self.file_store()?;
+        // Locked, so that the end of the upload is stored together with the news of it.
+        let _together = self.registry_mut();
         let upload = {
-            let mut under_way = self.uploads().under_way();
+            let mut under_way = self.uploads().change(id);
             if under_way.get(&id).is_none_or(|upload| upload.device != *device) {
                 return Err(unknown());
             }

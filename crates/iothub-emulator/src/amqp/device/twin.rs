@@ -84,8 +84,12 @@ impl LinkTarget for Requests {
         };
         let correlation_id = request.properties.correlation_id.clone();
         let reply = self.answer(request, &replies).unwrap_or_else(Reply::from);
-        replies.push(reply.encode(correlation_id));
-        Settlement::Now(Outcome::Accepted)
+        let persisted = self.line.session.hub().persisted();
+        Settlement::Later(Box::pin(async move {
+            let reply = persisted.await.map_or_else(Reply::from, |()| reply);
+            replies.push(reply.encode(correlation_id));
+            Outcome::Accepted
+        }))
     }
 }
 

@@ -22,7 +22,8 @@ use crate::hub::{
 };
 
 /// One configuration that is for a twin.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Assignment {
     id: Box<str>,
     generation: u64,
@@ -62,7 +63,7 @@ impl Hub {
     }
 
     /// Brings all twins in line, some at a time, so that others can read and write between.
-    pub(super) fn configure_all(&self) {
+    pub(crate) fn configure_all(&self) {
         let mut after: Option<Box<str>> = None;
         loop {
             // Taken anew each time, because somebody else may have changed a configuration meanwhile.
@@ -136,12 +137,21 @@ impl Registry {
             matching(ranked, &twin, wanted)
         };
         let own = view(device, |kind| matches!(kind, ContentKind::Device(_)));
-        if assign(&mut device.identity, &own, winners(&own), now) {
-            changed.extend(Target::parse(id, None));
-        }
-        if device.edge {
-            let deployments = view(device, |kind| matches!(kind, ContentKind::Edge(_)));
+        let assigned = assign(&mut device.identity, &own, winners(&own), now);
+        let deployments = device
+            .edge
+            .then(|| view(device, |kind| matches!(kind, ContentKind::Edge(_))));
+        self.take_down(assigned, Target::parse(id, None), changed);
+        if let Some(deployments) = deployments {
             self.deploy(id, &deployments, now, changed);
+        }
+    }
+
+    /// Notes what was assigned to a twin, and adds it to those that changed by that.
+    fn take_down(&self, assigned: Option<bool>, target: Result<Target, Failure>, changed: &mut Vec<Target>) {
+        if let (Some(twin_changed), Ok(target)) = (assigned, target) {
+            self.note(&target);
+            changed.extend(twin_changed.then_some(target));
         }
     }
 
@@ -168,10 +178,9 @@ impl Registry {
             }
             None => return,
         };
-        if let Some(found) = device.modules.get_mut(module)
-            && assign(&mut found.identity, &own, winners(&own), now)
-        {
-            changed.extend(Target::parse(id, Some(module)));
+        if let Some(found) = device.modules.get_mut(module) {
+            let assigned = assign(&mut found.identity, &own, winners(&own), now);
+            self.take_down(assigned, Target::parse(id, Some(module)), changed);
         }
     }
 
@@ -192,6 +201,7 @@ impl Registry {
             return;
         };
         agent.identity.assignments = assignments;
+        self.take_down(Some(false), Target::parse(id, Some(EDGE_AGENT)), changed);
         for deployment in all.iter().take(count).rev() {
             // A section that would grow too large stays as it is; so does the service leave it to the metrics to tell.
             let _ = self.apply_to_edge(id, &deployment.content.kind, now, changed);
@@ -232,9 +242,9 @@ impl Registry {
                     identity: Identity::new(generation, etag, Authentication::generated()?),
                     managed_by: Some("iotEdge".into()),
                 };
-                self.device_mut(id)?.modules.insert(name.clone(), module);
+                self.modules_mut(id, name)?.insert(name.clone(), module);
             }
-            if let Some(module) = self.device_mut(id)?.modules.get_mut(name) {
+            if let Some(module) = self.modules_mut(id, name)?.get_mut(name) {
                 let twin = &mut module.identity.twin;
                 twin.revision += u64::from(twin.desired.version != desired.version);
                 twin.desired = desired;
@@ -276,9 +286,9 @@ fn winners(ranked: &Ranked) -> Vec<bool> {
     ranked.iter().map(wins).collect()
 }
 
-/// Writes down which configurations a twin has. If that is news, their content is written, the strongest last. Says
-/// whether the twin changed.
-fn assign(identity: &mut Identity, ranked: &Ranked, wins: Vec<bool>, now: OffsetDateTime) -> bool {
+/// Writes down which configurations a twin has. If that is news, their content is written, the strongest last, and the
+/// answer is whether the twin changed.
+fn assign(identity: &mut Identity, ranked: &Ranked, wins: Vec<bool>, now: OffsetDateTime) -> Option<bool> {
     let new = |wins: &[bool]| -> Box<[Assignment]> {
         let assignments = ranked.iter().zip(wins);
         assignments
@@ -287,7 +297,7 @@ fn assign(identity: &mut Identity, ranked: &Ranked, wins: Vec<bool>, now: Offset
     };
     let assignments = new(&wins);
     if identity.assignments == assignments {
-        return false;
+        return None;
     }
     let settings = ranked.iter().zip(&wins).rev().filter(|(_, wins)| **wins);
     let settings = settings.flat_map(|(configuration, _)| match &configuration.content.kind {
@@ -302,7 +312,7 @@ fn assign(identity: &mut Identity, ranked: &Ranked, wins: Vec<bool>, now: Offset
     } else {
         new(&vec![false; ranked.len()])
     };
-    written.unwrap_or(false)
+    Some(written.unwrap_or(false))
 }
 
 /// What a twin shows of its configurations.
