@@ -132,6 +132,11 @@ pub enum Event {
         /// Why the hub ended it. `None` if the device did.
         end: Option<SessionEnd>,
     },
+    /// A service invoked a method on a device that does not listen, and waits for it to connect.
+    MethodWaits {
+        /// Which device or module.
+        target: Target,
+    },
     /// A device got the request to run a method: as often as this is here, so often it may have run it.
     MethodInvoked {
         /// Which device or module.

@@ -117,6 +117,7 @@ impl Hub {
     /// Waits for a device to listen for methods.
     async fn wait_for_line(&self, target: &Target, patience: Duration) -> Result<mpsc::Sender<MethodRequest>, Failure> {
         let due = self.clock().now() + patience;
+        let mut waits = false;
         loop {
             let listener = self.method_listener();
             tokio::pin!(listener);
@@ -124,6 +125,9 @@ impl Hub {
             listener.as_mut().enable();
             if let Some(line) = self.method_line(target) {
                 return Ok(line);
+            }
+            if !std::mem::replace(&mut waits, true) && patience.is_positive() {
+                self.journal().record(Event::MethodWaits { target: target.clone() });
             }
             tokio::select! {
                 () = listener => {}

@@ -38,6 +38,11 @@ fn invoked(emulator: &Emulator) -> usize {
         .count(|event| matches!(event, Event::MethodInvoked { .. }))
 }
 
+/// Whether a call begins to wait for a device.
+fn waits(event: &Event) -> bool {
+    matches!(event, Event::MethodWaits { .. })
+}
+
 /// The error inside the error of a method.
 fn nested(reply: &crate::client::Reply) -> Value {
     serde_json::from_str(reply.json()["Message"].as_str().unwrap()).unwrap()
@@ -154,19 +159,23 @@ async fn a_call_waits_for_a_device_to_connect() {
     lamp.on_method(|_, _| (200, String::new())).unwrap();
     assert!(!lamp.is_online());
     let body = r#"{"methodName":"x","connectTimeoutInSeconds":20}"#;
-    let late = async { lamp.go_online() };
+    let late = async {
+        emulator.journal().wait_for(waits).await;
+        lamp.go_online()
+    };
     let (reply, online) = tokio::join!(client.call("POST", "/twins/lamp/methods", &[], body), late);
     online.unwrap();
     assert_eq!(reply.outcome(), "200");
+}
 
-    lamp.go_offline();
-    let clock = emulator.clock().clone();
-    let mut turned = Client::new(&emulator, "iothubowner").await;
+#[tokio::test]
+async fn a_call_waits_no_longer_than_it_was_told_to() {
+    let (emulator, mut client) = hub().await;
     let turn = async {
-        // Answered after the call before it was read, on a connection of its own.
-        turned.get("/devices/lamp").await;
-        clock.advance(Duration::from_secs(20));
+        emulator.journal().wait_for(waits).await;
+        emulator.clock().advance(Duration::from_secs(20));
     };
+    let body = r#"{"methodName":"x","connectTimeoutInSeconds":20}"#;
     let (reply, ()) = tokio::join!(client.call("POST", "/twins/lamp/methods", &[], body), turn);
     assert_eq!(reply.outcome(), "404 DeviceNotOnline");
     assert_eq!(nested(&reply)["info"], json!({"timeout": "00:00:20"}));
