@@ -62,6 +62,8 @@ impl AmqpTransport for AutoTransport {
 #[cfg(test)]
 mod tests {
     use iothub_core::testing::ScriptedAmqp;
+    use iothub_emulator::{AmqpEvent, Door, Emulator, EmulatorOptions, Event};
+    use iothub_transport_amqp::{AmqpOptions, Carrier, Fe2o3Transport};
 
     use super::*;
 
@@ -102,6 +104,30 @@ mod tests {
         assert_eq!((tls.connects(), web_socket.connects()), (2, 3));
         assert_eq!(transport.in_use.get(), Some(AmqpCarrier::Tls));
         Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_port_that_is_closed_leads_to_a_web_socket() -> Result<()> {
+        let hub = Emulator::start(EmulatorOptions::default()).await?;
+        let over = |carrier| -> Result<Arc<dyn AmqpTransport>> {
+            let options = AmqpOptions {
+                carrier,
+                extra_roots: vec![hub.root_certificate().to_owned().into()],
+                ..AmqpOptions::default()
+            };
+            Ok(Arc::new(Fe2o3Transport::new(options)?))
+        };
+        let in_use = CarrierInUse::default();
+        let transport = AutoTransport::new(over(Carrier::Tls)?, over(Carrier::WebSocket)?, in_use.clone());
+        let closed = {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+            listener.local_addr().expect("an address").port()
+        };
+        let connection = transport.connect(&hub.host().clone().with_amqps_port(closed)).await?;
+        assert_eq!(in_use.get(), Some(AmqpCarrier::WebSocket));
+        let opened = |event: &Event| matches!(event, Event::Amqp { door, event: AmqpEvent::Opened { .. }, .. } if *door == Door::AmqpWebSocket);
+        assert_eq!(hub.journal().count(opened), 1);
+        connection.close().await
     }
 
     #[tokio::test]

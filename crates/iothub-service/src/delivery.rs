@@ -50,8 +50,9 @@ impl<T> Delivery<T> {
     ///
     /// # Errors
     ///
-    /// [`HubErrorCode::DeviceMessageLockLost`](iothub_core::HubErrorCode::DeviceMessageLockLost) if the lock has run out
-    /// or the link has ended: it comes again, whoever receives next.
+    /// [`HubErrorCode::DeviceMessageLockLost`](iothub_core::HubErrorCode::DeviceMessageLockLost) if the link has ended, or
+    /// over HTTPS if the lock has run out: it comes again, whoever receives next. Over AMQP the hub does not answer, so
+    /// that what was locked for too long comes again without a word.
     #[doc(alias = "CompleteAsync")]
     pub async fn complete(self) -> Result<()> {
         match self.lock {

@@ -6,6 +6,7 @@ use iothub_auth::SharedAccessKey;
 use iothub_core::{
     CallFacts, HubError, HubErrorCode,
     amqp::{self, AmqpBody, AmqpError, AmqpScope, Outcome},
+    models::DirectMethodRequest,
     testing::{ScriptedAmqp, ScriptedHttp, SendAnswer, TokenAnswer},
 };
 use tokio::time::Instant;
@@ -42,6 +43,25 @@ fn over_http(http: &ScriptedHttp) -> ServiceClient {
         ..ServiceClientOptions::default()
     };
     client(&ScriptedAmqp::new(), options)
+}
+
+/// Compiles or not.
+#[test]
+fn clients_are_shared_and_calls_are_sent_between_threads() {
+    fn is_shared<T: Clone + Send + Sync + 'static>() {}
+    fn is_sent<T: Send>(_: T) {}
+    is_shared::<ServiceClient>();
+    is_shared::<crate::ReceiverWatch>();
+    let hub = ScriptedAmqp::new();
+    let (service, lamp) = (service(&hub), lamp());
+    is_sent(service.send(&lamp, on(), None));
+    is_sent(service.send_all(stream::iter([(lamp.clone(), on())]), None));
+    is_sent(service.send_and_confirm(&lamp, on(), None));
+    is_sent(service.feedback(None));
+    is_sent(service.file_notifications(None));
+    is_sent(service.receive_feedback(None));
+    is_sent(service.invoke_method(&lamp, &DirectMethodRequest::new("blink"), None));
+    is_sent(service.close());
 }
 
 fn code(error: &Error) -> Option<&HubErrorCode> {

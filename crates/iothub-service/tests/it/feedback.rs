@@ -131,6 +131,30 @@ async fn feedback_goes_over_https_where_nothing_else_does() -> Result<()> {
 }
 
 #[tokio::test]
+async fn what_is_settled_too_late_comes_again() -> Result<()> {
+    let hub = Hub::with_a_lamp().await;
+    let lock = Duration::from_secs(60);
+    hub.send_and_take("m-1").await?;
+    let late = hub.service.receive_feedback(None).await?.expect("a batch");
+    hub.emulator.clock().advance(lock);
+    let error = late.complete().await.unwrap_err();
+    assert_eq!(code(&error), Some(&HubErrorCode::DeviceMessageLockLost), "{error}");
+
+    let mut feedback = hub.service.feedback(None);
+    let late = soon("feedback", feedback.next()).await.expect("goes on")?;
+    hub.emulator.clock().advance(lock);
+    let again = soon("feedback", feedback.next()).await.expect("goes on")?;
+    assert_eq!(again.records, late.records);
+    // Over AMQP this is a word that the hub does not answer.
+    late.complete().await?;
+    hub.emulator.clock().advance(lock);
+    assert_eq!(read(&mut feedback, 1).await?.len(), 1, "it is not completed");
+    let error = again.complete().await;
+    assert!(error.is_ok(), "{error:?}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_message_is_confirmed() -> Result<()> {
     let hub = Hub::with_a_lamp().await;
     for reject in [false, true] {

@@ -8,6 +8,7 @@ mod hub;
 mod messages;
 mod methods;
 mod network;
+mod proxies;
 mod refusals;
 mod traffic;
 mod under_load;

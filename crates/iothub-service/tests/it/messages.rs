@@ -58,6 +58,37 @@ async fn a_message_of_the_largest_size_arrives() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_message_may_be_empty() -> Result<()> {
+    let hub = Hub::with_a_lamp().await;
+    hub.service.send(&hub.lamp, CloudToDeviceMessage::new(""), None).await?;
+    assert_eq!(hub.device().recv().await.complete()?.body, "");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_message_comes_again_until_the_device_has_done_with_it() -> Result<()> {
+    let hub = Hub::with_a_lamp().await;
+    for body in ["a", "b", "c"] {
+        hub.service
+            .send(&hub.lamp, CloudToDeviceMessage::new(body), None)
+            .await?;
+    }
+    let lamp = hub.device();
+    for again in 0..3 {
+        let message = lamp.recv().await;
+        assert_eq!((&message.body[..], message.delivery_count()), (&b"a"[..], again));
+        message.abandon()?;
+    }
+    let [a, b, c] = [lamp.recv().await, lamp.recv().await, lamp.recv().await];
+    // In whichever order.
+    assert_eq!(c.complete()?.body, "c");
+    assert_eq!(a.complete()?.body, "a");
+    assert_eq!(b.reject()?.body, "b");
+    assert!(lamp.try_recv().is_none());
+    Ok(())
+}
+
+#[tokio::test]
 async fn messages_keep_their_order_and_one_link() -> Result<()> {
     let hub = Hub::with_a_lamp().await;
     let device = hub.device();
@@ -99,7 +130,9 @@ async fn a_module_has_a_queue_of_its_own() -> Result<()> {
 #[tokio::test]
 async fn clones_share_a_connection() -> Result<()> {
     let hub = Hub::with_a_lamp().await;
-    hub.service.warm_up(None).await?;
+    for _ in 0..2 {
+        hub.service.warm_up(None).await?;
+    }
     let sends = (0..20).map(|_| {
         let (service, lamp) = (hub.service.clone(), hub.lamp.clone());
         tokio::spawn(async move { service.send(&lamp, CloudToDeviceMessage::new("on"), None).await })

@@ -1,13 +1,15 @@
 use std::time::Duration;
 
+use iothub_auth::Credential;
 use iothub_core::{
     HubErrorCode, ModuleId, Result,
     models::{DirectMethodRequest, DirectMethodResponse, JsonText},
 };
 use iothub_emulator::Event;
 use iothub_service::Target;
+use iothub_transport_amqp::Carrier;
 
-use crate::hub::{Hub, code, maybe_applied, soon};
+use crate::hub::{Hub, client, code, credential, maybe_applied, soon, transport};
 
 async fn invoke(hub: &Hub, target: &Target, method: &DirectMethodRequest) -> Result<DirectMethodResponse> {
     let invoked = hub.service.invoke_method(target, method, None);
@@ -91,8 +93,8 @@ async fn a_device_that_is_on_its_way_is_waited_for() -> Result<()> {
     let lamp = hub.device();
     let method = DirectMethodRequest::new("blink").with_connect_timeout(Duration::from_secs(20));
     let (invoked, ()) = futures::join!(invoke(&hub, &hub.lamp, &method), async {
-        // Long enough for the hub to have the request in most runs; either way the device answers.
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        let waits = |event: &Event| matches!(event, Event::MethodWaits { .. });
+        hub.emulator.journal().wait_for(waits).await;
         lamp.on_method(|_, _| (200, String::new())).unwrap();
     });
     assert_eq!(invoked?.status, 200);
@@ -135,6 +137,54 @@ async fn a_method_whose_answer_is_lost_has_run_once() -> Result<()> {
         .unwrap_err();
     assert!(maybe_applied(&error), "{error}");
     assert_eq!(times(&hub), 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_answer_that_takes_minutes_is_awaited() -> Result<()> {
+    let hub = Hub::with_a_lamp().await;
+    let lamp = hub.device();
+    let mut methods = lamp.methods()?;
+    let method = DirectMethodRequest::new("blink").with_response_timeout(Duration::from_secs(300));
+    let (answer, ()) = futures::join!(hub.service.invoke_method(&hub.lamp, &method, None), async {
+        let method = methods.recv().await.expect("a method");
+        // For all timers of the client. The hub has a clock of its own.
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(299)).await;
+        tokio::time::resume();
+        method.answer(200, "7").expect("the service waits");
+    });
+    assert_eq!(answer?.into_model()?.status, 200);
+    assert_eq!(times(&hub), 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn methods_go_on_when_a_signature_is_renewed() -> Result<()> {
+    let hub = Hub::with_a_lamp().await;
+    let lamp = hub.device();
+    lamp.on_method(|_, _| (200, String::new()))?;
+    let signed = |seconds| {
+        let Credential::SharedAccessKey(key) = credential(&hub.emulator, "service") else {
+            panic!("a policy has a key")
+        };
+        let expires_on = hub.emulator.clock().now() + Duration::from_secs(seconds);
+        key.sign(hub.emulator.host().name(), expires_on)
+    };
+    let signature = signed(600);
+    let service = client(&hub.emulator, signature.clone(), transport(&hub.emulator, Carrier::Tls));
+    let method = DirectMethodRequest::new("blink");
+    let invoke = || async { service.invoke_method(&hub.lamp, &method, None).await?.into_model() };
+    assert_eq!(invoke().await?.status, 200);
+
+    hub.emulator.clock().advance(Duration::from_secs(3600));
+    let error = invoke().await.unwrap_err();
+    assert_eq!(code(&error), Some(&HubErrorCode::IotHubUnauthorizedAccess), "{error}");
+    assert!(!maybe_applied(&error));
+
+    signature.update(signed(600));
+    assert_eq!(invoke().await?.status, 200);
+    assert_eq!(times(&hub), 2);
     Ok(())
 }
 

@@ -2,11 +2,12 @@ use std::{sync::Arc, time::Duration};
 
 use azure_core::error::ErrorKind;
 use iothub_auth::SharedAccessKey;
-use iothub_core::{CallLimits, HubErrorCode, Result};
+use iothub_core::{CallLimits, HubErrorCode, Result, models::DirectMethodRequest};
+use iothub_emulator::Event;
 use iothub_service::{CloudToDeviceMessage, ServiceClient, ServiceClientOptions, Target};
-use iothub_transport_amqp::{AmqpOptions, Carrier, Fe2o3Transport};
+use iothub_transport_amqp::{AmqpOptions, Carrier, Fe2o3Transport, Proxy};
 
-use crate::hub::{Hub, code, credential, maybe_applied, transport};
+use crate::hub::{Hub, client_by, code, credential, http, maybe_applied, transport};
 
 #[tokio::test]
 async fn a_device_that_is_not_there_is_named_as_such() -> Result<()> {
@@ -77,23 +78,30 @@ async fn a_wrong_key_is_refused_in_two_tries() -> Result<()> {
 async fn an_authority_nobody_knows_is_refused_before_a_token_is_sent() -> Result<()> {
     let hub = Hub::with_a_lamp().await;
     let other = Hub::with_a_lamp().await;
-    let options = ServiceClientOptions {
-        amqp_transport: Some(Arc::new(transport(&other.emulator, Carrier::Tls))),
-        ..ServiceClientOptions::default()
-    };
-    let credential = credential(&hub.emulator, "service");
-    let service = ServiceClient::new(hub.emulator.host().clone(), credential, Some(options))?;
-    let error = service
-        .send(&hub.lamp, CloudToDeviceMessage::new("on"), None)
-        .await
-        .unwrap_err();
-    assert_eq!(error.kind(), &ErrorKind::Other, "{error}");
-    let text = error.to_string();
-    assert!(
-        text.contains("localhost:") && text.contains("invalid peer certificate"),
-        "{text}"
-    );
+    let lamp = hub.device();
+    lamp.on_method(|_, _| (200, String::new()))?;
+    for carrier in [Carrier::Tls, Carrier::WebSocket] {
+        let service = client_by(
+            hub.emulator.host().clone(),
+            credential(&hub.emulator, "service"),
+            transport(&other.emulator, carrier),
+            http(&other.emulator, Proxy::Direct),
+        );
+        let sent = service.send(&hub.lamp, CloudToDeviceMessage::new("on"), None).await;
+        let method = DirectMethodRequest::new("blink");
+        let invoked = service.invoke_method(&hub.lamp, &method, None).await;
+        for error in [sent.map(drop).unwrap_err(), invoked.map(drop).unwrap_err()] {
+            assert_eq!(error.kind(), &ErrorKind::Other, "{error}");
+            let text = error.to_string();
+            assert!(
+                text.contains("localhost") && text.contains("invalid peer certificate"),
+                "{text}"
+            );
+        }
+    }
     assert_eq!(hub.happened(|_| true), 0);
+    let invoked = |event: &Event| matches!(event, Event::MethodInvoked { .. });
+    assert_eq!(hub.emulator.journal().count(invoked), 0);
     Ok(())
 }
 
