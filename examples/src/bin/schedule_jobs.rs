@@ -29,6 +29,8 @@ async fn main() -> Result<(), Failure> {
         if let Some(lamp) = hub.device(id)?.filter(|_| number < 3) {
             let mut methods = lamp.methods()?;
             tokio::spawn(async move {
+                // It is connected for as long as somebody has it.
+                let _lamp = lamp;
                 while let Some(method) = methods.recv().await {
                     // Lamps take their time, each another one.
                     sleep(Duration::from_millis(1200 * number)).await;

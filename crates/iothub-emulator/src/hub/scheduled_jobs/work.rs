@@ -67,6 +67,7 @@ impl Hub {
         }
         info!(id = &*job.id, count, "the job has ended");
         let mut progress = job.progress();
+        // What the service calls a job that ran out of time is not documented; this is a guess.
         if progress.has_failed_with(&too_late()) {
             progress.fail("the job took longer than maxExecutionTimeInSeconds", now());
         } else {
@@ -75,6 +76,8 @@ impl Hub {
     }
 
     /// Finds what a job is about, some at a time, so that others can write between.
+    ///
+    /// Conditions about modules are those of configurations; whether the service takes them in jobs is not documented.
     fn targets_of(&self, job: &Job) -> Result<Vec<Run>, String> {
         let condition = Condition::parse(&job.condition).map_err(|mistake| format!("queryCondition: {mistake}"))?;
         if condition.source() == Source::Jobs {
