@@ -78,6 +78,8 @@ async function cancel(client) {
 async function list(client) {
   const waiting = [newId('job'), newId('job'), newId('job')];
   for (const id of waiting) await client.scheduleTwinUpdate(id, '*', { tags: { never: true } }, tomorrow(), 60);
+  // Each is queued for a moment.
+  for (const id of waiting) while ((await job(client.getJob(id))).status === 'queued') await pause(20);
   const query = client.createQuery('scheduleUpdateTwin', 'scheduled', 2);
   const found = [];
   while (query.hasMoreResults) {
