@@ -7,7 +7,7 @@ use std::{
 
 use fe2o3_amqp_types::messaging::Properties;
 use iothub_emulator::{Emulator, EmulatorOptions};
-use tracing::{Level, subscriber::DefaultGuard};
+use tracing::{Dispatch, Level, subscriber::DefaultGuard};
 use tracing_subscriber::{filter::Targets, fmt::MakeWriter, layer::SubscriberExt, util::SubscriberInitExt};
 
 use super::{amqp::Service, client::Client};
@@ -17,15 +17,19 @@ use super::{amqp::Service, client::Client};
 struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    fn begin(&self) -> DefaultGuard {
-        tracing_subscriber::registry()
+    /// While there is one subscriber only, tracing asks the thread that comes to a line first whether anybody wants it,
+    /// for all threads and for good. Other tests run on threads without one; a second makes it ask each time.
+    fn begin(&self) -> (DefaultGuard, Dispatch) {
+        let second = Dispatch::new(tracing_subscriber::registry());
+        let guard = tracing_subscriber::registry()
             .with(
                 tracing_subscriber::fmt::layer()
                     .with_ansi(false)
                     .with_writer(self.clone()),
             )
             .with(Targets::new().with_target("iothub_emulator", Level::TRACE))
-            .set_default()
+            .set_default();
+        (guard, second)
     }
 
     fn text(&self) -> String {
