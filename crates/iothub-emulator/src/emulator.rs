@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tracing::debug;
 
 use crate::{
-    BlobContainer, Device, EmulatorOptions, TelemetryEvent,
+    BlobContainer, Device, EmulatorOptions, Simulation, TelemetryEvent,
     acceptor::{accept, encrypted, plain, presented},
     amqp,
     blob::{Account, BlobClient, Containers, DeviceFiles},
@@ -53,7 +53,7 @@ pub struct Emulator {
     entra: Entra,
     account: Account,
     host: HubHost,
-    mqtts_port: u16,
+    mqtts_address: SocketAddr,
     root_certificate: String,
     data_dir: Option<PathBuf>,
     /// Where the management API is, and the token for it.
@@ -203,7 +203,7 @@ impl Emulator {
                 amqp::serve(stream, certificates, inside.clone(), Door::Amqp, stop)
             },
         ));
-        let mqtts_port = port(&mqtts)?;
+        let mqtts_address = SocketAddr::new(options.bind, port(&mqtts)?);
         let inside = hub.clone();
         doors.spawn(accept(
             mqtts,
@@ -220,7 +220,7 @@ impl Emulator {
             entra,
             account,
             host,
-            mqtts_port,
+            mqtts_address,
             root_certificate: authority.certificate_pem().to_owned(),
             data_dir: options.data_dir,
             management,
@@ -237,7 +237,42 @@ impl Emulator {
 
     /// Where devices find the hub that speak MQTT over TLS.
     pub fn mqtts_port(&self) -> u16 {
-        self.mqtts_port
+        self.mqtts_address.port()
+    }
+
+    /// Connects `count` built-in devices over MQTT, with TLS and tokens as any other, to show what a hub with life in it
+    /// looks like. Their ids are `simulated-0001` and so on; those that do not exist are made.
+    ///
+    /// Each sends a message every `interval`, such as `{"temperature":21.4,"count":7}`, answers every method with its
+    /// name and payload, and reports the desired properties that it is given. The desired property `telemetryInterval`
+    /// is the time between its messages, in seconds. They go on until the simulation is dropped, through restarts of
+    /// their connections.
+    ///
+    /// # Errors
+    ///
+    /// The interval is zero, or the host of the hub is no name that a certificate can have.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> iothub_core::Result<()> {
+    /// use std::time::Duration;
+    ///
+    /// use iothub_emulator::{Emulator, EmulatorOptions};
+    ///
+    /// let emulator = Emulator::start(EmulatorOptions::default()).await?;
+    /// let simulation = emulator.simulate(3, Duration::from_secs(10))?;
+    /// simulation.all_connected().await;
+    /// assert_eq!(simulation.connected(), 3);
+    /// # Ok(()) }
+    /// ```
+    pub fn simulate(&self, count: usize, interval: Duration) -> Result<Simulation> {
+        let mut address = self.mqtts_address;
+        if address.ip().is_unspecified() {
+            address.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        }
+        Simulation::start(&self.hub, address, &self.root_certificate, count, interval)
     }
 
     /// The certificate of the authority that signed every certificate of this emulator, in PEM.

@@ -17,6 +17,7 @@ mod mqtt;
 mod options;
 mod outgoing;
 mod secret;
+mod simulation;
 mod socket;
 mod state;
 mod stop;
@@ -50,3 +51,4 @@ pub use hub::{
     telemetry::TelemetryEvent,
 };
 pub use options::EmulatorOptions;
+pub use simulation::Simulation;

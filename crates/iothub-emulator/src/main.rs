@@ -2,7 +2,7 @@
 
 mod cli;
 
-use std::{error::Error, io, io::Write, process::ExitCode};
+use std::{error::Error, io, io::Write, process::ExitCode, time::Duration};
 
 use iothub_emulator::Emulator;
 use tracing::info;
@@ -42,7 +42,14 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(Arguments { options, device, .. }: Arguments) -> Result<(), Box<dyn Error>> {
+async fn run(
+    Arguments {
+        options,
+        device,
+        simulate,
+        ..
+    }: Arguments,
+) -> Result<(), Box<dyn Error>> {
     // Before anything is announced, so that no order to stop can be missed.
     let interrupted = interrupted()?;
     let kept = options.data_dir.is_some();
@@ -64,11 +71,18 @@ async fn run(Arguments { options, device, .. }: Arguments) -> Result<(), Box<dyn
         }
     );
     ready.announce()?;
+    let simulation = simulate
+        .map(|count| emulator.simulate(count, TELEMETRY_INTERVAL))
+        .transpose()?;
     interrupted.await;
+    drop(simulation);
     info!("stopping");
     emulator.shutdown().await;
     Ok(())
 }
+
+/// How long a simulated device waits between two messages, until its desired properties say something else.
+const TELEMETRY_INTERVAL: Duration = Duration::from_secs(10);
 
 fn with_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();

@@ -19,3 +19,6 @@ mod topic;
 mod user_name;
 
 pub(crate) use connection::serve;
+// The other end of the codec, for devices that are built in.
+pub(crate) use packet::{Connect, ConnectCode, Delivery, Packet, Publish, Qos, Subscribe};
+pub(crate) use reader::{PacketReader, ReadError};

@@ -10,6 +10,8 @@ pub(crate) struct Arguments {
     pub(crate) options: EmulatorOptions,
     /// A device that is to be there.
     pub(crate) device: Option<String>,
+    /// How many built-in devices are to connect.
+    pub(crate) simulate: Option<usize>,
     pub(crate) log: LevelFilter,
 }
 
@@ -20,6 +22,7 @@ impl Arguments {
         let mut arguments = Self {
             options,
             device: None,
+            simulate: None,
             log: LevelFilter::INFO,
         };
         let options = &mut arguments.options;
@@ -50,6 +53,7 @@ impl Arguments {
                 Arg::Long("data-dir") => options.data_dir = Some(parser.value()?.into()),
                 Arg::Long("ephemeral") => options.ephemeral = true,
                 Arg::Long("device") => arguments.device = Some(parser.value()?.string()?),
+                Arg::Long("simulate") => arguments.simulate = Some(parser.value()?.parse()?),
                 Arg::Long("log") => arguments.log = parser.value()?.parse()?,
                 Arg::Long("help") | Arg::Short('h') => return Ok(None),
                 other => return Err(other.unexpected().into()),
@@ -127,6 +131,8 @@ Options:
   --ephemeral        keeps the state in memory even if there is a --data-dir
   --device ID        makes this device if need be, and prints its connection
                      string, too
+  --simulate N       connects N built-in devices that send telemetry, answer
+                     methods and follow desired properties
   --log LEVEL        off, error, warn, info, debug or trace, to stderr [info]
   --help             this text
 ";

@@ -28,6 +28,7 @@ mod permissions;
 mod queries;
 mod restart;
 mod scheduled_jobs;
+mod simulation;
 mod transcripts;
 mod transfers;
 mod twins;
