@@ -12,7 +12,10 @@ use crate::hub::{Hub, code, maybe_applied, soon};
 
 /// Reads and completes until there are this many records. What cannot be completed, because its link has just ended,
 /// comes again.
-async fn read(feedback: &mut Deliveries<FeedbackBatch>, count: usize) -> Result<BTreeMap<String, FeedbackStatus>> {
+pub(crate) async fn read(
+    feedback: &mut Deliveries<FeedbackBatch>,
+    count: usize,
+) -> Result<BTreeMap<String, FeedbackStatus>> {
     let mut records = BTreeMap::new();
     while records.len() < count {
         let batch = soon("feedback", feedback.next()).await.expect("goes on")?;

@@ -1,6 +1,8 @@
 //! Stories against a local hub, over real TLS.
 #![expect(clippy::unwrap_used, reason = "a test that fails panics, and so do its helpers")]
 
+mod amqp_device;
+mod amqp_devices;
 mod faults;
 mod feedback;
 mod file_notifications;
