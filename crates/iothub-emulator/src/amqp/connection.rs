@@ -1,5 +1,5 @@
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     future::{Future, pending},
     pin::Pin,
     sync::Arc,
@@ -82,6 +82,8 @@ struct Connection {
     wire: Wire,
     /// By channel; `None` is a session that we have ended and the peer has not.
     sessions: HashMap<u16, Option<Session>>,
+    /// The channels on which the peer has ended its session.
+    ended: HashSet<u16>,
     /// How often the peer has to hear from us.
     heartbeat: Option<Duration>,
     state: State,
@@ -114,6 +116,7 @@ impl Connection {
             // Larger frames than those we take ourselves would only delay everything else.
             wire: Wire::new(peer, max_frame_size.min(MAX_FRAME_SIZE as usize)),
             sessions: HashMap::new(),
+            ended: HashSet::new(),
             heartbeat: idle.map(|idle| Duration::from_millis(idle.into()) / 2),
             state: State::Open,
         }
@@ -241,6 +244,7 @@ impl Connection {
                 if channel > CHANNEL_MAX || self.sessions.contains_key(&channel) {
                     return Err((channel, framing("the channel is in use, or beyond channel-max")));
                 }
+                self.ended.remove(&channel);
                 let session = Session::begin(channel, &begin, &mut self.wire);
                 self.sessions.insert(channel, Some(session));
                 Ok(())
@@ -251,10 +255,13 @@ impl Connection {
                 Some(Some(session)) => {
                     session.end(&mut self.wire);
                     self.wire.send(channel, Performative::End(End { error: None }));
+                    self.ended.insert(channel);
                     Ok(())
                 }
             },
             performative => match self.sessions.get_mut(&channel) {
+                // Some clients settle what was under way after they have ended the session.
+                None if self.ended.contains(&channel) => Ok(()),
                 None => Err((channel, framing("no session has this channel"))),
                 // The peer does not know yet that the session has ended.
                 Some(None) => Ok(()),

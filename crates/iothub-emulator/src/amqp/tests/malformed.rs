@@ -5,7 +5,7 @@ use std::time::Duration;
 use fe2o3_amqp_types::{
     definitions::{ReceiverSettleMode, Role, SenderSettleMode},
     messaging::{Source, Target},
-    performatives::{Attach, Begin, Close, Flow, Open, Performative, Transfer},
+    performatives::{Attach, Begin, Close, End, Flow, Open, Performative, Transfer},
 };
 
 use super::{RawPeer, Reply, hex, hub};
@@ -262,6 +262,21 @@ async fn what_many_links_leave_unfinished_is_bounded() {
 }
 
 /// Every byte of every recording is spoilt, in one of four ways. What the hub makes of it is its affair, as long as it lives.
+/// As `rhea` does, the engine of Microsoft's clients for Node.
+#[tokio::test(start_paused = true)]
+async fn what_comes_after_the_end_of_a_session_is_passed_over() {
+    let end = || frame(0, &Performative::End(End { error: None }));
+    let replies = answers_to(&[open(), begin(0), attach(0), end(), flow(0), begin(0), attach(0)]).await;
+    let count = |is: fn(&Performative) -> bool| replies.iter().filter(|reply| is(&reply.performative)).count();
+    assert_eq!(count(|it| matches!(it, Performative::Begin(_))), 2);
+    assert_eq!(count(|it| matches!(it, Performative::Attach(_))), 2);
+    let last = replies.last().unwrap();
+    assert!(
+        matches!(&last.performative, Performative::Close(close) if close.error.is_none()),
+        "{last:?}"
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn no_spoilt_byte_brings_the_hub_down() {
     let recordings = [
