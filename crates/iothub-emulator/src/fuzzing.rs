@@ -13,7 +13,7 @@ use bytes::Buf;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 use crate::{
-    amqp,
+    EmulatorOptions, amqp,
     blob::{Account, BlobClient, Containers, DeviceFiles},
     entra::{Entra, EntraOptions},
     http::{self, Rooms},
@@ -21,6 +21,8 @@ use crate::{
         DataAction, Door, ExportPlace, Grant, Hub, Rights, SharedAccessPolicy, Target, authentication::Key,
         certificates::CertificateChain, policy::SERVICE_CONNECT,
     },
+    management::{self, Management},
+    mqtt,
     stop::{Stop, Stopper},
     transfer::Dispatcher,
 };
@@ -57,6 +59,29 @@ pub fn amqp_performatives(mut bytes: &[u8]) -> Vec<u8> {
         bytes = rest;
     }
     amqp(&frames)
+}
+
+/// What a connection to the MQTT door says, after TLS. Gives what the hub said.
+pub fn mqtt(bytes: &[u8]) -> Vec<u8> {
+    converse(bytes, async |hub, stream, stop| {
+        Box::pin(mqtt::serve(stream, CertificateChain::default(), hub, Door::Mqtt, stop)).await;
+    })
+}
+
+/// What a connection to the management API says, after TLS, by somebody who has the token `token`. Gives what the hub said.
+pub fn management(bytes: &[u8]) -> Vec<u8> {
+    converse(bytes, async |hub, stream, stop| {
+        let token = "token".to_owned();
+        Box::pin(management::serve(stream, Management { hub, token }, stop)).await;
+    })
+}
+
+/// A file of options.
+pub fn options(bytes: &[u8]) {
+    if let Ok(options) = EmulatorOptions::from_toml(&String::from_utf8_lossy(bytes)) {
+        // It may ask for what cannot be.
+        let _ = options.check();
+    }
 }
 
 /// A certificate that a device presents, in DER. It is taken by its thumbprint, or not.
@@ -205,7 +230,7 @@ const IDENTITIES: [&str; 6] = [
     r#"{"id":"lamp","status":"enabled","authentication":{"symmetricKey":{"primaryKey":"AAECAwQFBgcICQoLDA0ODw==","secondaryKey":"AAECAwQFBgcICQoLDA0ODw=="}},"tags":{"site":"x","floor":3},"properties":{"desired":{"on":true,"fan":{"speed":2.5,"modes":[1,"a",{"b":true}]}}}}"#,
     r#"{"id":"hall#2","status":"disabled","statusReason":"broken","tags":{"site":"y"}}"#,
     r#"{"id":"gate","status":"enabled","capabilities":{"iotEdge":true}}"#,
-    r#"{"id":"gate","moduleId":"fan","tags":{"m":1}}"#,
+    r#"{"id":"gate","moduleId":"fan","status":"enabled","authentication":{"symmetricKey":{"primaryKey":"AAECAwQFBgcICQoLDA0ODw==","secondaryKey":"AAECAwQFBgcICQoLDA0ODw=="}},"tags":{"m":1}}"#,
     r#"{"id":"badge","status":"enabled","authentication":{"type":"selfSigned","x509Thumbprint":{"primaryThumbprint":"B19EAC6F96B927AAA0AB19162A9536DE78ECBE35948DDEF69AEA0E82321D74A9","secondaryThumbprint":"B19EAC6F96B927AAA0AB19162A9536DE78ECBE35948DDEF69AEA0E82321D74A9"}}}"#,
     r#"{"id":"sealed","status":"enabled","authentication":{"type":"certificateAuthority"}}"#,
 ];

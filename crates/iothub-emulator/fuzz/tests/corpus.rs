@@ -41,6 +41,21 @@ fn amqp_performatives() {
 }
 
 #[test]
+fn mqtt() {
+    check("mqtt", fuzzing::mqtt);
+}
+
+#[test]
+fn management() {
+    check("management", fuzzing::management);
+}
+
+#[test]
+fn options() {
+    check("options", fuzzing::options);
+}
+
+#[test]
 fn certificate() {
     check("certificate", fuzzing::certificate);
 }
@@ -79,6 +94,11 @@ fn the_corpus_gets_past_the_doors() {
     let (_, device) = inputs.iter().find(|(name, _)| name == "device.frames").unwrap();
     // Its twin, that it had asked for.
     assert_eq!(count(&fuzzing::amqp_performatives(device), b"\"desired\":{"), 1);
+    let inputs = corpus("mqtt").unwrap();
+    let twins = inputs
+        .iter()
+        .map(|(_, input)| count(&fuzzing::mqtt(input), b"\"desired\":{"));
+    assert_eq!(twins.sum::<usize>(), 2);
 }
 
 fn check<T>(name: &str, target: fn(&[u8]) -> T) {
