@@ -75,6 +75,8 @@ impl Stage {
         let data_dir = Some(folder.path().to_owned());
         let emulator = Emulator::start(EmulatorOptions {
             data_dir,
+            // The directory is for the files of apps, and goes with the example.
+            ephemeral: true,
             ..Default::default()
         })
         .await?;

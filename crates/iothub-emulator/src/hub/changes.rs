@@ -155,7 +155,12 @@ impl Changes {
     }
 
     fn is_persisted(&self) -> bool {
-        !self.is_on() || self.0.stored.borrow().last >= self.due()
+        if !self.is_on() {
+            return true;
+        }
+        // Found out first: who reports locks what is noted before what is stored, and so does everybody.
+        let due = self.due();
+        self.0.stored.borrow().last >= due
     }
 
     fn wait_until_persisted(&self) -> Result<(), Failure> {
@@ -234,5 +239,32 @@ impl fmt::Debug for Changes {
         f.debug_struct("Changes")
             .field("is_on", &self.is_on())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn who_asks_and_who_stores_do_not_wait_for_each_other() {
+        let changes = Changes::default();
+        changes.switch_on();
+        let storing = changes.clone();
+        let storing = thread::spawn(move || {
+            while storing.wait() {
+                storing.succeeded(&storing.take());
+            }
+            storing.closed();
+        });
+        for partition in 0..20_000 {
+            changes.note(|| Key::Partition(partition));
+            while !changes.is_persisted() {}
+        }
+        changes.close();
+        storing.join().unwrap();
+        assert!(changes.is_persisted());
     }
 }
