@@ -39,7 +39,7 @@ use self::{
     rsa_key::{LazyKey, RsaKey},
 };
 use crate::{
-    hub::{Clock, Hub, Journal, authentication::Key},
+    hub::{Clock, Faults, Hub, Journal, authentication::Key},
     tls::{self, Secrecy},
 };
 
@@ -60,6 +60,7 @@ struct Inner {
     files: Option<ClientFiles>,
     clock: Clock,
     journal: Journal,
+    faults: Faults,
 }
 
 impl Entra {
@@ -102,6 +103,7 @@ impl Entra {
             files: data_dir.map(ClientFiles::in_directory),
             clock: hub.clock().clone(),
             journal: hub.journal().clone(),
+            faults: hub.faults().clone(),
         }));
         entra.write_files()?;
         Ok(entra)
@@ -274,6 +276,10 @@ impl Entra {
 
     fn journal(&self) -> &Journal {
         &self.0.journal
+    }
+
+    fn faults(&self) -> &Faults {
+        &self.0.faults
     }
 }
 

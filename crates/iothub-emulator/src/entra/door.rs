@@ -4,7 +4,7 @@ use std::{convert::Infallible, future::Future, time::Duration};
 
 use ::http::{
     Method, Request, Response, StatusCode,
-    header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue},
+    header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER},
 };
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
@@ -16,7 +16,7 @@ use tracing::debug;
 use super::{Entra, refusal::Refusal, token_endpoint::Form};
 use crate::{
     http,
-    hub::{Door, Event},
+    hub::{Door, Event, Fault, Victim},
     stop::Stop,
 };
 
@@ -112,7 +112,23 @@ where
     F: Future<Output = Answer>,
 {
     let operation = format!("{} {}", request.method(), request.uri().path());
-    let (status, json) = answer(entra.clone(), request).await;
+    let fault = match request.uri().path().ends_with("/token") {
+        true => entra.faults().take_for(Victim::TokenRequest, entra.journal()),
+        false => None,
+    };
+    let mut retry = None;
+    let (status, json) = match fault {
+        Some(Fault::RefuseTokenRequest { status, retry_after }) => {
+            retry = retry_after.and_then(|value| HeaderValue::try_from(value).ok());
+            let text = "refused, as a test asked for";
+            let json = json!({ "error": "temporarily_unavailable", "error_description": text });
+            (
+                StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE),
+                json,
+            )
+        }
+        _ => answer(entra.clone(), request).await,
+    };
     debug!(operation, %status, "token request");
     entra.journal().record(Event::Request {
         door: Door::Entra,
@@ -127,6 +143,9 @@ where
         HeaderValue::from_static("application/json; charset=utf-8"),
     );
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store, no-cache"));
+    if let Some(retry) = retry {
+        headers.insert(RETRY_AFTER, retry);
+    }
     Ok(response)
 }
 

@@ -65,6 +65,14 @@ pub enum Fault {
         /// What is wrong with it.
         kind: Garble,
     },
+    /// A request for a token is refused, at the token endpoint or at one of managed identities.
+    RefuseTokenRequest {
+        /// With this status, from 400 to 599.
+        status: u16,
+        /// What stands in the header `Retry-After`, whatever it is. Without it there is no such header.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry_after: Option<String>,
+    },
     /// A connection is reset when it has just been accepted.
     RefuseConnection,
     /// A connection is reset.
@@ -167,6 +175,8 @@ pub(crate) enum Victim {
     Request,
     /// A message over AMQP.
     Message,
+    /// A request for an access token.
+    TokenRequest,
     /// A connection, when it is accepted.
     Connection,
 }
@@ -184,6 +194,7 @@ impl Fault {
             Self::SlowAnswer { .. } => "slow-answer",
             Self::CutAnswer { .. } => "cut-answer",
             Self::GarbleAnswer { .. } => "garble-answer",
+            Self::RefuseTokenRequest { .. } => "refuse-token-request",
             Self::RefuseConnection => "refuse-connection",
             Self::CutConnection { .. } => "cut-connection",
             Self::SilenceConnection { .. } => "silence-connection",
@@ -195,7 +206,10 @@ impl Fault {
 
     pub(super) fn happens_to(&self, victim: Victim) -> bool {
         match self {
-            Self::Refuse { .. } | Self::LoseAnswer | Self::LoseRequest => victim != Victim::Connection,
+            Self::Refuse { .. } | Self::LoseAnswer | Self::LoseRequest => {
+                matches!(victim, Victim::Request | Victim::Message)
+            }
+            Self::RefuseTokenRequest { .. } => victim == Victim::TokenRequest,
             Self::ReturnMessage { .. } => victim == Victim::Message,
             Self::Redirect { .. }
             | Self::DelayAnswer { .. }
@@ -221,6 +235,9 @@ impl Fault {
             }
             Self::Redirect { status, .. } if !(300..400).contains(status) => Err(wrong(format!(
                 "redirect: status is {status}, and has to be from 300 to 399"
+            ))),
+            Self::RefuseTokenRequest { status, .. } if !(400..600).contains(status) => Err(wrong(format!(
+                "refuse-token-request: status is {status}, and has to be from 400 to 599"
             ))),
             _ => Ok(()),
         }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::{
-    Event, Hub,
+    Event, Hub, Journal,
     amqp_faults::AmqpFaults,
     fault::{Fault, Victim},
     options::wrong,
@@ -165,6 +165,13 @@ impl Faults {
         Some(fault)
     }
 
+    /// The same, written down.
+    pub(crate) fn take_for(&self, victim: Victim, journal: &Journal) -> Option<Fault> {
+        let fault = self.take(victim)?;
+        journal.record(Event::Fault { name: fault.name() });
+        Some(fault)
+    }
+
     /// Hears when connections are to be dropped.
     pub(crate) fn drops(&self) -> watch::Receiver<()> {
         self.drops.subscribe()
@@ -188,9 +195,7 @@ impl Faults {
 impl Hub {
     /// The fault that happens to something of this kind now, written down.
     pub(crate) fn fault_for(&self, victim: Victim) -> Option<Fault> {
-        let fault = self.faults().take(victim)?;
-        self.journal().record(Event::Fault { name: fault.name() });
-        Some(fault)
+        self.faults().take_for(victim, self.journal())
     }
 }
 

@@ -59,12 +59,18 @@ impl Client {
         client
     }
 
-    /// The same at another port than that of HTTPS.
-    pub(crate) async fn at(emulator: &Emulator, port: u16) -> Self {
-        let stream = TokioIo::new(tls_at(emulator, port, b"http/1.1").await);
+    /// Connects to the management API, with its token.
+    pub(crate) async fn management(emulator: &Emulator) -> Self {
+        let endpoint = emulator.management_endpoint().unwrap();
+        let (_, port) = endpoint.rsplit_once(':').unwrap();
+        let stream = TokioIo::new(tls_at(emulator, port.parse().unwrap(), b"http/1.1").await);
         let (sender, connection) = http1::handshake(stream).await.unwrap();
         tokio::spawn(connection);
-        Self::over(Sender::Http1(sender), emulator, "iothubowner")
+        let token = format!("Bearer {}", emulator.management_token().unwrap());
+        Self {
+            token,
+            ..Self::over(Sender::Http1(sender), emulator, "iothubowner")
+        }
     }
 
     /// The same with HTTP/2.

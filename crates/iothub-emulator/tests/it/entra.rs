@@ -6,7 +6,9 @@ use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use iothub_emulator::{Application, Door, Emulator, EmulatorOptions, EntraOptions, Event, Principal, Role};
+use iothub_emulator::{
+    Application, Door, Emulator, EmulatorOptions, EntraOptions, Event, Fault, Principal, Role, When,
+};
 use ring::signature::{RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents};
 use serde_json::{Value, json};
 use tokio::{
@@ -449,4 +451,21 @@ async fn a_resource_of_a_sovereign_cloud_is_asked_for_by_option() {
     assert_eq!(status, 200, "{answer}");
     let mut client = hub(&emulator, answer["access_token"].as_str().unwrap()).await;
     assert_eq!(client.get("/devices").await.outcome(), "200");
+}
+
+#[tokio::test]
+async fn a_request_for_a_token_can_be_refused() {
+    let emulator = start().await;
+    let refuse = Fault::RefuseTokenRequest {
+        status: 503,
+        retry_after: Some("1".into()),
+    };
+    emulator.faults().inject(refuse, When::Next(1)).unwrap();
+    let app = emulator.entra().application();
+    let (status, answer) = post(&emulator, emulator.entra().tenant_id(), &form(&app, &[])).await;
+    assert_eq!(
+        (status.as_u16(), &answer["error"]),
+        (503, &json!("temporarily_unavailable"))
+    );
+    token(&emulator, &app).await;
 }

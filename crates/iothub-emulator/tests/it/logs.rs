@@ -112,16 +112,8 @@ async fn an_operation_is_a_line_and_a_secret_is_in_none() {
     let lamp = emulator.device("lamp").unwrap();
     lamp.recv().await.complete().unwrap();
 
-    let port = emulator
-        .management_endpoint()
-        .unwrap()
-        .rsplit_once(':')
-        .unwrap()
-        .1
-        .parse()
-        .unwrap();
-    let mut tests = Client::at(&emulator, port).await;
-    let token = format!("Bearer {}", emulator.management_token().unwrap());
+    let mut tests = Client::management(&emulator).await;
+    let token = tests.token.clone();
     tests
         .raw("GET", "/journal", &[("authorization", &token)], "")
         .await

@@ -11,16 +11,7 @@ async fn start() -> (Emulator, Client) {
         ..Default::default()
     };
     let emulator = Emulator::start(options).await.unwrap();
-    let port = emulator
-        .management_endpoint()
-        .unwrap()
-        .rsplit_once(':')
-        .unwrap()
-        .1
-        .parse()
-        .unwrap();
-    let mut client = Client::at(&emulator, port).await;
-    client.token = format!("Bearer {}", emulator.management_token().unwrap());
+    let client = Client::management(&emulator).await;
     (emulator, client)
 }
 
