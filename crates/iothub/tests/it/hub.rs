@@ -81,6 +81,7 @@ impl Hub {
         };
         let options = ServiceClientOptions {
             amqp_transport: Some(Arc::new(Fe2o3Transport::new(amqp).unwrap())),
+            client_options: self.client_options(),
             ..Default::default()
         };
         let service = ServiceClient::new(host.clone(), credential, Some(options)).unwrap();

@@ -5,4 +5,5 @@
 mod entra;
 mod hub;
 mod jobs;
+mod mqtt;
 mod shared_access;
