@@ -4,4 +4,5 @@ pub(crate) mod arguments;
 pub(crate) mod banner;
 pub(crate) mod interruption;
 pub(crate) mod ready;
+pub(crate) mod state;
 pub(crate) mod temporary_directory;

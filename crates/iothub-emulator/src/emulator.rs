@@ -1,5 +1,5 @@
 use std::{
-    fmt, fs,
+    fmt, fs, io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
     sync::Arc,
@@ -24,7 +24,7 @@ use crate::{
     mqtt,
     state::State,
     stop::Stopper,
-    store::{Store, Storing},
+    store::{Store, Storing, transfer},
     tls::{CertificateAuthority, Encryption},
     transfer::Dispatcher,
 };
@@ -58,6 +58,7 @@ pub struct Emulator {
     data_dir: Option<PathBuf>,
     /// Where the management API is, and the token for it.
     management: Option<(SocketAddr, String)>,
+    state: State,
     stopping: Stopper,
     doors: JoinSet<()>,
     /// Dropped last: what is done until then is stored.
@@ -105,8 +106,19 @@ impl Emulator {
             hub: hub.clone(),
         };
         let storing = match data_dir.filter(|_| !options.ephemeral) {
-            Some(directory) => Some(Store::open(directory, &state)?.start()?),
-            None => None,
+            Some(directory) => {
+                let store = Store::open(directory, &state)?;
+                if let Some(file) = options.seed.as_deref().filter(|_| store.is_new()) {
+                    transfer::seed(&state, file)?;
+                }
+                Some(store.start()?)
+            }
+            None => {
+                if let Some(file) = &options.seed {
+                    transfer::seed(&state, file)?;
+                }
+                None
+            }
         };
         hub.provision()?;
         hub.serve_amqps_at(host.amqps_port());
@@ -135,7 +147,12 @@ impl Emulator {
         });
         let authority = Arc::new(authority);
         let tls = Encryption::new(&authority, host.name(), &[b"h2", b"http/1.1"])?;
-        let account = Account::new(&format!("https://{host}"), &hub, entra.clone(), state.containers);
+        let account = Account::new(
+            &format!("https://{host}"),
+            &hub,
+            entra.clone(),
+            state.containers.clone(),
+        );
         hub.keep_files_in(Box::new(DeviceFiles::new(account.clone())));
         let client = BlobClient::new(authority.certificate_pem());
         let (dispatcher, worker) = Dispatcher::new(hub.clone(), entra.clone(), client);
@@ -224,6 +241,7 @@ impl Emulator {
             root_certificate: authority.certificate_pem().to_owned(),
             data_dir: options.data_dir,
             management,
+            state,
             stopping,
             doors,
             _storing: storing,
@@ -449,6 +467,18 @@ impl Emulator {
     /// The tenant whose tokens the hub takes.
     pub fn entra(&self) -> &Entra {
         &self.entra
+    }
+
+    /// Writes everything that the hub keeps: a line of JSON for each thing, as [`export_state`](crate::export_state)
+    /// does. [`EmulatorOptions::seed`] starts from it.
+    ///
+    /// It holds the keys of devices, in clear.
+    ///
+    /// # Errors
+    ///
+    /// `to` cannot be written.
+    pub fn export(&self, mut to: impl io::Write) -> Result<()> {
+        transfer::write_state(&self.state, &mut to)
     }
 
     /// What happened in the hub.

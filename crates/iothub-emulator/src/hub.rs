@@ -15,7 +15,7 @@ mod deadlines;
 pub(crate) mod desired;
 mod device_calls;
 pub(crate) mod digital_twins;
-mod edge;
+pub(crate) mod edge;
 pub(crate) mod event_readers;
 pub(crate) mod events_options;
 mod export;

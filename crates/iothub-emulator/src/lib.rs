@@ -52,3 +52,4 @@ pub use hub::{
 };
 pub use options::EmulatorOptions;
 pub use simulation::Simulation;
+pub use store::transfer::{export_state, import_state};

@@ -18,6 +18,15 @@ use self::cli::{
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    if let Some(outcome) = cli::state::run(lexopt::Parser::from_env()) {
+        return match outcome {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("iothub-emulator: {}", with_causes(&*error));
+                ExitCode::FAILURE
+            }
+        };
+    }
     let arguments = match Arguments::parse(lexopt::Parser::from_env()) {
         Ok(Some(arguments)) => arguments,
         Ok(None) => {

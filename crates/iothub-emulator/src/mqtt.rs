@@ -8,6 +8,7 @@
 //! no line with the clients that are tested against it.
 
 mod admission;
+mod answers;
 mod connection;
 mod conversation;
 mod decode;

@@ -61,6 +61,9 @@ pub struct EmulatorOptions {
     pub data_dir: Option<PathBuf>,
     /// Keeps the state of the hub in memory even if there is a `data_dir`, where only certificate and keys live then.
     pub ephemeral: bool,
+    /// An export that a new hub starts from, or a file that somebody wrote in its form. A `data_dir` with a hub in it keeps
+    /// that hub.
+    pub seed: Option<PathBuf>,
 }
 
 impl Default for EmulatorOptions {
@@ -78,6 +81,7 @@ impl Default for EmulatorOptions {
             entra: EntraOptions::default(),
             data_dir: None,
             ephemeral: false,
+            seed: None,
         }
     }
 }

@@ -27,7 +27,7 @@ use self::{
 pub(crate) use self::{hub_record::check_format, moment::Moment};
 use crate::{
     blob::Containers,
-    hub::{ConfigurationRecord, Failure, Hub, Still, Target, key::Key},
+    hub::{ConfigurationRecord, Failure, Hub, HubOptions, Still, Target, key::Key},
 };
 
 /// Everything that is kept: a hub, and the blobs of its storage account. Clones are handles to the same.
@@ -63,6 +63,23 @@ pub(crate) enum Record {
 }
 
 impl State {
+    /// What a new hub without devices keeps, to read a state into that nobody uses meanwhile.
+    pub(crate) fn empty() -> Result<Self, Failure> {
+        let mut options = HubOptions::default();
+        // As many as any hub has; those that nothing was ever sent to are not exported.
+        options.events.partitions = MOST_PARTITIONS;
+        let hub = Hub::with_options(vec!["localhost".to_owned()], Vec::new(), options);
+        let containers = Containers::new(hub.changes())?;
+        Ok(Self { hub, containers })
+    }
+
+    /// Brings all twins in line with the configurations, after things were put back one by one.
+    pub(crate) fn settle(&self) {
+        if self.hub.configurations().ids().next().is_some() {
+            self.hub.configure_all();
+        }
+    }
+
     /// What a key names, as it is now. `None` if it is not there any more.
     pub(crate) fn record(&self, still: &Still<'_>, key: &Key) -> Option<Record> {
         let (hub, registry, containers) = (&self.hub, &*still.registry, &self.containers);
@@ -169,3 +186,6 @@ impl State {
         keys
     }
 }
+
+/// The most partitions of a built-in endpoint.
+const MOST_PARTITIONS: usize = 128;

@@ -7,6 +7,7 @@
 mod lines;
 mod lock;
 mod log;
+pub(crate) mod transfer;
 mod writer;
 
 use std::{path::Path, thread::JoinHandle};
@@ -41,6 +42,7 @@ impl Store {
         let lock = DirectoryLock::take(directory)?;
         let log = Log::read(&directory.join(FILE), |line| lines::restore(line, state))?;
         if !log.is_new() {
+            state.settle();
             info!(file = %log.path().display(), bytes = log.len(), "the hub goes on where it was");
         }
         Ok(Self {
@@ -48,6 +50,11 @@ impl Store {
             log,
             lock,
         })
+    }
+
+    /// Whether there was no state yet.
+    pub(crate) fn is_new(&self) -> bool {
+        self.log.is_new()
     }
 
     /// Stores what the hub holds now, if that is new, and everything that changes from now on.

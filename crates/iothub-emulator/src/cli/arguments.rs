@@ -52,6 +52,7 @@ impl Arguments {
                 Arg::Long("management-port") => options.management_port = Some(parser.value()?.parse()?),
                 Arg::Long("data-dir") => options.data_dir = Some(parser.value()?.into()),
                 Arg::Long("ephemeral") => options.ephemeral = true,
+                Arg::Long("seed") => options.seed = Some(parser.value()?.into()),
                 Arg::Long("device") => arguments.device = Some(parser.value()?.string()?),
                 Arg::Long("simulate") => arguments.simulate = Some(parser.value()?.parse()?),
                 Arg::Long("log") => arguments.log = parser.value()?.parse()?,
@@ -104,6 +105,8 @@ A local Azure IoT hub. When it is ready it prints one line of JSON with its
 connection string; it runs until it is interrupted.
 
 Usage: iothub-emulator [OPTIONS]
+       iothub-emulator export --data-dir DIR [FILE]   writes a hub, with its keys
+       iothub-emulator import --data-dir DIR [FILE]   makes DIR of what was written
 
 Options:
   --config FILE      options in TOML, which the ones below override
@@ -129,6 +132,7 @@ Options:
   --data-dir DIR     where the hub lives on: its state, root certificate and
                      keys [a new directory, removed at the end]
   --ephemeral        keeps the state in memory even if there is a --data-dir
+  --seed FILE        an export that a new hub starts from
   --device ID        makes this device if need be, and prints its connection
                      string, too
   --simulate N       connects N built-in devices that send telemetry, answer

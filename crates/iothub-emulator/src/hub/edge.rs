@@ -29,11 +29,16 @@ pub(super) fn family_of_new(
 ) -> Result<Family, Failure> {
     if request.edge {
         return Ok(Family {
-            scope: Some(format!("{SCHEME}{id}-{generation}").into()),
+            scope: Some(scope_of_new(id, generation)),
             parents: parents(registry, id, request.parents.first().map(|parent| &**parent))?,
         });
     }
     leaf(registry, id, request)
+}
+
+/// The scope that an edge device is made with.
+pub(crate) fn scope_of_new(id: &str, generation: u64) -> Box<str> {
+    format!("{SCHEME}{id}-{generation}").into()
 }
 
 /// The family of `device` after it was replaced.
@@ -66,7 +71,7 @@ pub(super) fn family_after(
 
 impl Registry {
     /// What runs on every edge device, without keys and managed by the edge runtime.
-    pub(super) fn add_edge_modules(&mut self, device: &mut Device, now: OffsetDateTime) {
+    pub(crate) fn add_edge_modules(&mut self, device: &mut Device, now: OffsetDateTime) {
         for name in EDGE_MODULES {
             let module = Module {
                 identity: Identity::new(self.next_generation(now), self.next_etag(), Authentication::None),

@@ -38,7 +38,11 @@ impl Hub {
         keys.extend(notifications.sequences().map(Key::FileNotification));
         keys.extend(still.configurations.ids().map(|id| Key::Configuration(id.into())));
         keys.extend(self.transfers().ids().into_iter().map(|id| Key::Transfer(id.into())));
-        keys.extend((0..self.telemetry().len()).map(Key::Partition));
+        let used = |partition: &usize| {
+            let extent = self.telemetry().extent(*partition);
+            extent.is_some_and(|extent| extent.next_sequence > 0)
+        };
+        keys.extend((0..self.telemetry().len()).filter(used).map(Key::Partition));
         let events = self.telemetry().events();
         keys.extend(
             events

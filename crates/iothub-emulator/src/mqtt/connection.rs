@@ -10,6 +10,7 @@ use tracing::{debug, info};
 
 use super::{
     admission::{Admitted, admit},
+    answers::Answers,
     conversation::Conversation,
     decode::DecodeError,
     packet::{ConnAck, Connect, ConnectCode, Packet},
@@ -138,7 +139,7 @@ where
     let clock = conversation.hub().clock().clone();
     let session = Arc::clone(conversation.session());
     let (mut expired, mut ended) = (pin!(clock.until(expires)), pin!(session.ended()));
-    let mut out = BytesMut::new();
+    let (mut out, mut answers) = (BytesMut::new(), Answers::default());
     conversation.answer_connect(&mut out);
     let mut heard = Instant::now();
     let mut unflushed = false;
@@ -147,7 +148,8 @@ where
             // Most devices are silent most of the time, and there may be many of them.
             out = BytesMut::new();
         }
-        let has_room = out.len() < FULL;
+        answers.release(conversation.hub(), &mut out);
+        let has_room = out.len() + answers.len() < FULL;
         tokio::select! {
             written = write_some(writer, &mut out), if unflushed || !out.is_empty() => match written {
                 Ok(written) => unflushed = written > 0,
@@ -157,12 +159,16 @@ where
                 heard = Instant::now();
                 match packet {
                     Ok(Some(Packet::Disconnect)) => break End::Disconnect,
-                    Ok(Some(packet)) => if let Err(failure) = conversation.take(packet, &mut out) {
+                    Ok(Some(packet)) => if let Err(failure) = conversation.take(packet, answers.buffer()) {
                         break End::Violation(failure);
                     },
                     Ok(None) | Err(ReadError::Io) => break End::Broken,
                     Err(ReadError::Decode(error)) => break End::Violation(Failure::argument(error.to_string())),
                 }
+            },
+            stored = answers.stored() => match stored {
+                Ok(answers) => out.unsplit(answers),
+                Err(failure) => break End::Violation(failure),
             },
             outbound = conversation.next(), if has_room => conversation.give(outbound, &mut out),
             end = &mut ended => break End::Session(end),

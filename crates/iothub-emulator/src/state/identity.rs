@@ -9,6 +9,7 @@ use crate::hub::{
     Failure, Target,
     authentication::{Authentication, Key},
     configurations::Assignment,
+    edge,
     registry::{Connection, Device, Identity, Module, Registry, Status},
     twin::Twin,
 };
@@ -177,13 +178,17 @@ impl IdentityRecord {
             reason: self.status_reason.clone(),
             updated: self.status_updated_time.map(|Moment(time)| time),
         };
-        let (edge, scope, parents) = (self.iot_edge, self.device_scope.clone(), self.parent_scopes.clone());
+        let (edge, mut scope, parents) = (self.iot_edge, self.device_scope.clone(), self.parent_scopes.clone());
+        let is_new = self.generation_id.is_none();
         let identity = self.into_identity(registry, now)?;
         let previous = registry.devices.remove(id.as_str());
         let (modules, queue) = previous.map_or((BTreeMap::new(), None), |device| {
             (device.modules, device.identity.queue)
         });
-        let device = Device {
+        if edge && is_new && scope.is_none() {
+            scope = Some(edge::scope_of_new(id.as_str(), identity.generation));
+        }
+        let mut device = Device {
             identity: Identity { queue, ..identity },
             status,
             edge,
@@ -191,8 +196,11 @@ impl IdentityRecord {
             parents,
             modules,
         };
+        if edge && is_new {
+            registry.add_edge_modules(&mut device, now);
+        }
         registry.devices.insert(id.as_str().into(), device);
-        registry.note(&Target::Device(id));
+        registry.note_family(id.as_str());
         Ok(())
     }
 

@@ -171,8 +171,12 @@ impl Reply {
 /// A token for the whole hub that holds until `expiry`.
 pub(crate) fn token(emulator: &Emulator, policy: &str, expiry: u64) -> String {
     let text = emulator.connection_string(policy).unwrap();
-    let key = text.split_once("SharedAccessKey=").unwrap().1;
-    let host = emulator.host().name();
+    token_of(&text, emulator.host().name(), policy, expiry)
+}
+
+/// The same of a hub whose connection string is known.
+pub(crate) fn token_of(connection_string: &str, host: &str, policy: &str, expiry: u64) -> String {
+    let key = connection_string.split_once("SharedAccessKey=").unwrap().1;
     let key = hmac::Key::new(hmac::HMAC_SHA256, &BASE64_STANDARD.decode(key).unwrap());
     let signature = BASE64_STANDARD.encode(hmac::sign(&key, format!("{host}\n{expiry}").as_bytes()));
     let signature = signature.replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
@@ -210,8 +214,20 @@ pub(crate) async fn try_tls_as(
     protocol: &[u8],
     identity: Option<&Identity>,
 ) -> std::io::Result<TlsStream<TcpStream>> {
+    let (root, host) = (emulator.root_certificate(), emulator.host().name());
+    dial(root, host, port, protocol, identity).await
+}
+
+/// The same to whoever has a certificate of this root for this name.
+pub(crate) async fn dial(
+    root: &str,
+    host: &str,
+    port: u16,
+    protocol: &[u8],
+    identity: Option<&Identity>,
+) -> std::io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
-    let root = CertificateDer::from_pem_slice(emulator.root_certificate().as_bytes()).unwrap();
+    let root = CertificateDer::from_pem_slice(root.as_bytes()).unwrap();
     roots.add(root).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
@@ -228,6 +244,6 @@ pub(crate) async fn try_tls_as(
         config.alpn_protocols = vec![protocol.to_vec()];
     }
     let stream = TcpStream::connect(("127.0.0.1", port)).await?;
-    let name = ServerName::try_from(emulator.host().name().to_owned()).unwrap();
+    let name = ServerName::try_from(host.to_owned()).unwrap();
     TlsConnector::from(Arc::new(config)).connect(name, stream).await
 }

@@ -15,6 +15,7 @@ mod digital_twins;
 mod directory;
 mod entra;
 mod errors;
+mod exports;
 mod faults;
 mod feedback;
 mod identities;
