@@ -60,7 +60,7 @@ impl Conformance {
     ///
     /// # Errors
     ///
-    /// It said something else; then it has been changed, for a person to read and commit.
+    /// It claimed what this run has not shown; now it no longer does, for a person to read and commit.
     pub(crate) fn publish(&self) -> Result<(), String> {
         let text = read()?;
         let (before, old, after) = section(&text)?;
@@ -68,12 +68,48 @@ impl Conformance {
         if old == new {
             return Ok(());
         }
-        fs::write(readme(), format!("{before}{new}{after}")).map_err(|error| error.to_string())?;
         let file = readme();
+        fs::write(&file, format!("{before}{new}{after}")).map_err(|error| format!("{}: {error}", file.display()))?;
+        eprintln!("{} now says what was run: look at it and commit it", file.display());
+        let claims = self.unproven(old);
+        if claims.is_empty() {
+            return Ok(());
+        }
         Err(format!(
-            "{} did not say what was run; now it does, look at it and commit it",
-            file.display()
+            "{} claimed what was not run: {}",
+            file.display(),
+            claims.join(", ")
         ))
+    }
+
+    /// What tables claim beyond what was run.
+    fn unproven(&self, tables: &str) -> Vec<String> {
+        let mut claims = Vec::new();
+        for line in tables.lines() {
+            let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+            match cells[..] {
+                [sdk, class, called, _] if class.starts_with('`') => {
+                    let class = (sdk.to_owned(), class.trim_matches('`').to_owned());
+                    let shown = self.classes.get(&class).map(|class| &class.called);
+                    let claimed = called.split(", ").map(|name| name.trim_matches('`'));
+                    let unproven = claimed
+                        .filter(|name| !name.is_empty() && !shown.is_some_and(|shown| shown.contains(*name)))
+                        .map(|name| format!("{} {}.{name}", class.0, class.1));
+                    claims.extend(unproven);
+                }
+                [topic, ref counts @ ..] => {
+                    for ((language, _), count) in LANGUAGES.iter().zip(counts) {
+                        let claimed = count.parse().unwrap_or(0);
+                        let shown = self.checks.get(topic).and_then(|passed| passed.get(*language));
+                        if claimed > shown.copied().unwrap_or(0) {
+                            claims.push(format!("{claimed} checks of {topic} in {language}"));
+                        }
+                    }
+                }
+                [] => {}
+            }
+        }
+        claims
     }
 
     fn tables(&self) -> String {
@@ -123,3 +159,30 @@ fn readme() -> PathBuf {
 
 const BEGIN: &str = "<!-- `cargo xtask interop` writes what follows -->";
 const END: &str = "<!-- and this is its end -->";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ran(passed: usize, called: &[&str]) -> Conformance {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let (topic, class) = ("twins".to_owned(), ("azure-iothub".to_owned(), "Registry".to_owned()));
+        let (public, called) = (names(&["create", "delete", "get"]), names(called));
+        Conformance {
+            checks: BTreeMap::from([(topic, BTreeMap::from([("node".to_owned(), passed)]))]),
+            classes: BTreeMap::from([(class, Class { public, called })]),
+        }
+    }
+
+    #[test]
+    fn tables_may_claim_less_than_was_run_but_not_more() {
+        let tables = ran(3, &["create", "get"]).tables();
+        assert!(ran(3, &["create", "get"]).unproven(&tables).is_empty());
+        assert!(ran(4, &["create", "delete", "get"]).unproven(&tables).is_empty());
+        assert_eq!(
+            ran(2, &["create"]).unproven(&tables),
+            ["3 checks of twins in node", "azure-iothub Registry.get"]
+        );
+        assert_eq!(Conformance::default().unproven(&tables).len(), 3);
+    }
+}
