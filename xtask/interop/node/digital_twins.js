@@ -2,6 +2,7 @@
 'use strict';
 
 const assert = require('assert');
+const { once } = require('events');
 const { DigitalTwinClient, IoTHubTokenCredentials, Registry } = require('azure-iothub');
 const device = require('azure-iot-device');
 const { Mqtt, MqttWs } = require('azure-iot-device-mqtt');
@@ -35,12 +36,14 @@ async function properties(transport) {
   const before = await twins.getDigitalTwin(deviceId);
   assert.deepStrictEqual([before.$dtId, before.$metadata.$model, before.serialNumber], [deviceId, model, 'SR-123456']);
 
-  // The SDK tells of the properties that are there already, too.
   const wanted = new Promise((resolve) =>
     twin.on('properties.desired', (delta) => {
       if (delta.thermostat1) resolve(delta);
     })
   );
+  // The first event is the state as it was. Once the twin is read after that, the subscription stands.
+  await once(twin, 'properties.desired');
+  await client.getTwin();
   const etag = before._response.headers.get('etag');
   const patch = [{ op: 'add', path: '/thermostat1/targetTemperature', value: 21.5 }];
   await twins.updateDigitalTwin(deviceId, patch, etag);
