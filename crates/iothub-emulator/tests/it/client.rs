@@ -43,10 +43,21 @@ pub(crate) struct Reply {
 impl Client {
     /// Connects with HTTP/1.1, and signs with the key of a shared access policy.
     pub(crate) async fn new(emulator: &Emulator, policy: &str) -> Self {
-        let stream = TokioIo::new(tls(emulator, b"http/1.1").await);
-        let (sender, connection) = http1::handshake(stream).await.unwrap();
+        let stream = tls(emulator, b"http/1.1").await;
+        Self::on(
+            stream,
+            emulator.host().to_string(),
+            token(emulator, policy, 4_102_444_800),
+        )
+        .await
+    }
+
+    /// The same over a stream that is there, to a hub in another process perhaps.
+    pub(crate) async fn on(stream: TlsStream<TcpStream>, host: String, token: String) -> Self {
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection);
-        Self::over(Sender::Http1(sender), emulator, policy)
+        let sender = Sender::Http1(sender);
+        Self { sender, host, token }
     }
 
     /// Connects with a certificate and without a token.

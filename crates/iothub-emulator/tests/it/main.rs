@@ -9,6 +9,7 @@ mod bulk;
 mod certificates;
 mod client;
 mod configurations;
+mod crash;
 mod deployments;
 mod devices;
 mod digital_twins;
