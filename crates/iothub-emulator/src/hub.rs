@@ -185,7 +185,7 @@ impl Hub {
             registry: RwLock::new(Registry::new(changes.clone())),
             configurations: RwLock::new(Configurations::new(changes.clone())),
             transfers: Transfers::new(changes.clone()),
-            scheduled_jobs: ScheduledJobs::default(),
+            scheduled_jobs: ScheduledJobs::new(changes.clone()),
             arrivals: Mutex::default(),
             deadlines: Deadlines::default(),
             injected: InjectedFaults::default(),
@@ -323,7 +323,7 @@ impl Hub {
         &self.0.transfers
     }
 
-    fn scheduled_jobs(&self) -> &ScheduledJobs {
+    pub(crate) fn scheduled_jobs(&self) -> &ScheduledJobs {
         &self.0.scheduled_jobs
     }
 

@@ -27,7 +27,7 @@ use self::{
 pub(crate) use self::{hub_record::check_format, moment::Moment};
 use crate::{
     blob::Containers,
-    hub::{ConfigurationRecord, Failure, Hub, HubOptions, Still, Target, key::Key},
+    hub::{ConfigurationRecord, Failure, Hub, HubOptions, Still, Target, key::Key, scheduled_jobs::ScheduledJobRecord},
 };
 
 /// Everything that is kept: a hub, and the blobs of its storage account. Clones are handles to the same.
@@ -52,6 +52,7 @@ pub(crate) enum Record {
     FileNotification(FileNotificationRecord),
     Configuration(Box<ConfigurationRecord>),
     Transfer(TransferRecord),
+    ScheduledJob(ScheduledJobRecord),
     Partition(PartitionRecord),
     Event(Box<EventRecord>),
     Storage(StorageRecord),
@@ -103,6 +104,7 @@ impl State {
                 Record::Configuration(Box::new(ConfigurationRecord::of(&still.configurations, id)?))
             }
             Key::Transfer(id) => Record::Transfer(TransferRecord::of(hub, id)?),
+            Key::ScheduledJob(id) => Record::ScheduledJob(ScheduledJobRecord::of(hub, id)?),
             Key::Partition(number) => Record::Partition(PartitionRecord::of(hub, *number)?),
             Key::Event(partition, sequence) => Record::Event(Box::new(EventRecord::of(hub, *partition, *sequence)?)),
             Key::Storage => Record::Storage(StorageRecord::of(containers)),
@@ -133,6 +135,7 @@ impl State {
             Record::FileNotification(notification) => notification.restore(hub),
             Record::Configuration(configuration) => configuration.restore(&mut hub.configurations_mut(), now)?,
             Record::Transfer(job) => job.restore(hub, now),
+            Record::ScheduledJob(job) => job.restore(hub, now)?,
             Record::Partition(partition) => partition.restore(hub),
             Record::Event(event) => event.restore(hub)?,
             Record::Storage(storage) => storage.restore(containers)?,
@@ -168,6 +171,7 @@ impl State {
             Key::FileNotification(number) => hub.uploads().notifications.forget(*number),
             Key::Configuration(id) => hub.configurations_mut().remove(id),
             Key::Transfer(id) => hub.transfers().forget(id),
+            Key::ScheduledJob(id) => hub.scheduled_jobs().forget(id),
             // Partitions forget by themselves.
             Key::Event(..) => {}
             Key::Container(name) => containers.forget(name),

@@ -25,6 +25,7 @@ pub(crate) enum Key {
     Configuration(Box<str>),
     /// An import or export job.
     Transfer(Box<str>),
+    ScheduledJob(Box<str>),
     /// What a partition of the built-in endpoint counts.
     Partition(usize),
     /// A message from a device, by partition and number.

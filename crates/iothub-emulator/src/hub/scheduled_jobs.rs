@@ -2,6 +2,7 @@
 
 mod document;
 mod progress;
+mod record;
 mod request;
 mod run;
 mod view;
@@ -22,18 +23,20 @@ use serde_json::json;
 use time::{Duration, OffsetDateTime};
 use tokio::sync::Notify;
 
-pub(crate) use self::request::JobRequest;
 use self::{
     document::JobDocument,
     progress::{Progress, Status},
     request::{JobKind, Work},
     view::DeviceJobView,
 };
+pub(crate) use self::{record::ScheduledJobRecord, request::JobRequest};
 use super::{
     DataAction, Event, Failure, Grant, Hub,
+    changes::Changes,
     continuation::Continuation,
     identities::to_json,
     journal::Operation,
+    key::Key,
     queries::{MAX_PAGE, Page, Place, Row, Rows},
     throttle::Throttle,
 };
@@ -44,6 +47,7 @@ pub(crate) struct ScheduledJobs {
     all: Mutex<BTreeMap<Box<str>, Arc<Job>>>,
     /// Told when there is a job more.
     added: Notify,
+    changes: Changes,
 }
 
 /// A scheduled job. What was asked for stays; how far it is changes.
@@ -99,6 +103,7 @@ impl Hub {
                 return Err(Failure::new(HubErrorCode::ThrottlingMaxActiveJobCountExceeded, text));
             }
             jobs.insert(id.into(), Arc::new(job));
+            self.scheduled_jobs().note(id);
         }
         self.journal().record(Event::Executed {
             operation: Operation::ScheduleJob,
@@ -134,6 +139,7 @@ impl Hub {
                 return Err(Failure::new(HubErrorCode::OperationNotAllowedInCurrentState, text));
             }
             progress.end(Status::Cancelled, now);
+            self.scheduled_jobs().note(id);
             to_json(&JobDocument::new(&job, &progress)?)?
         };
         self.journal().record(Event::Executed {
@@ -150,6 +156,7 @@ impl Hub {
             let mut progress = job.progress();
             if progress.status.is_waiting() {
                 progress.end(Status::Cancelled, now);
+                self.scheduled_jobs().note(&job.id);
             }
         }
     }
@@ -213,11 +220,49 @@ impl Hub {
 }
 
 impl ScheduledJobs {
+    pub(super) fn new(changes: Changes) -> Self {
+        Self {
+            changes,
+            ..Self::default()
+        }
+    }
+
+    /// The ids of all jobs.
+    pub(super) fn ids(&self) -> Vec<Box<str>> {
+        self.lock().keys().cloned().collect()
+    }
+
+    /// Remembers a job that was stored.
+    fn restore(&self, job: Job) {
+        let mut all = self.lock();
+        self.note(&job.id);
+        all.insert(job.id.clone(), Arc::new(job));
+        self.added.notify_waiters();
+    }
+
+    pub(crate) fn forget(&self, id: &str) {
+        self.lock().remove(id);
+    }
+
+    fn note(&self, id: &str) {
+        self.changes.note(|| Key::ScheduledJob(id.into()));
+    }
+
     /// All jobs but those that ended so long ago that the hub has forgotten them.
     fn remembered(&self, now: OffsetDateTime) -> MutexGuard<'_, BTreeMap<Box<str>, Arc<Job>>> {
-        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|_, job| job.progress().ended.is_none_or(|ended| now - ended < HISTORY));
+        let mut all = self.lock();
+        all.retain(|id, job| {
+            let is_recent = job.progress().ended.is_none_or(|ended| now - ended < HISTORY);
+            if !is_recent {
+                self.note(id);
+            }
+            is_recent
+        });
         all
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Box<str>, Arc<Job>>> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn from(&self, id: &str, now: OffsetDateTime) -> Vec<Arc<Job>> {

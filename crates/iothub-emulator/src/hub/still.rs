@@ -38,6 +38,7 @@ impl Hub {
         keys.extend(notifications.sequences().map(Key::FileNotification));
         keys.extend(still.configurations.ids().map(|id| Key::Configuration(id.into())));
         keys.extend(self.transfers().ids().into_iter().map(|id| Key::Transfer(id.into())));
+        keys.extend(self.scheduled_jobs().ids().into_iter().map(Key::ScheduledJob));
         let used = |partition: &usize| {
             let extent = self.telemetry().extent(*partition);
             extent.is_some_and(|extent| extent.next_sequence > 0)

@@ -449,3 +449,65 @@ async fn two_do_not_share_a_directory() {
 }
 
 const FEEDBACK: &str = "/messages/serviceBound/feedback";
+
+#[tokio::test]
+async fn scheduled_jobs_are_what_they_were_and_those_that_wait_begin() {
+    let directory = Directory::new();
+    let (emulator, mut client) = start(&directory).await;
+    let lamp = emulator.add_device("lamp").unwrap();
+    lamp.on_method(|_, _| (200, "{\n\"times\": 1.0}".to_owned())).unwrap();
+    emulator.add_device("off").unwrap();
+    let method = |condition: &str| {
+        json!({
+            "type": "scheduleDeviceMethod", "queryCondition": condition,
+            "cloudToDeviceMethod": {"methodName": "blink", "payload": 1.0, "responseTimeoutInSeconds": 300},
+        })
+    };
+    done(&mut client, "PUT", "/jobs/v2/ended", &method("*").to_string()).await;
+    while client.get("/jobs/v2/ended").await.json()["status"] != "completed" {
+        tokio::task::yield_now().await;
+    }
+    let start_time = emulator.clock().now() + Duration::from_secs(3600);
+    let start_time = start_time
+        .format(&time::format_description::well_known::Rfc3339)
+        .unwrap();
+    let waiting = json!({
+        "type": "scheduleUpdateTwin", "queryCondition": "deviceId = 'lamp'", "startTime": start_time,
+        "updateTwin": {"etag": "*", "tags": {"seen": 1.0}},
+    });
+    for id in ["waits", "cancelled"] {
+        done(&mut client, "PUT", &format!("/jobs/v2/{id}"), &waiting.to_string()).await;
+    }
+    done(&mut client, "POST", "/jobs/v2/cancelled/cancel", "").await;
+    let paths = ["/jobs/v2/ended", "/jobs/v2/cancelled"];
+    let before = seen(&mut client, &paths).await;
+    let query = json!({"query": "SELECT * FROM devices.jobs"}).to_string();
+    let runs = done(&mut client, "POST", "/devices/query", &query).await;
+    assert_eq!(runs.as_array().unwrap().len(), 2);
+    let slow = emulator.add_device("slow").unwrap();
+    let mut calls = slow.methods().unwrap();
+    done(
+        &mut client,
+        "PUT",
+        "/jobs/v2/held",
+        &method("deviceId = 'slow'").to_string(),
+    )
+    .await;
+    let _unanswered = calls.recv().await;
+    emulator.shutdown().await;
+
+    let (emulator, mut client) = start(&directory).await;
+    assert_eq!(seen(&mut client, &paths).await, before);
+    assert_eq!(done(&mut client, "POST", "/devices/query", &query).await, runs);
+    let held = client.get("/jobs/v2/held").await.json();
+    assert_eq!(
+        (&held["status"], &held["failureReason"]),
+        (&"failed".into(), &"the hub ended while the job was under way".into())
+    );
+    emulator.clock().advance(Duration::from_secs(3601));
+    while client.get("/jobs/v2/waits").await.json()["status"] != "completed" {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(client.get("/twins/lamp").await.json()["tags"]["seen"], 1.0);
+    emulator.shutdown().await;
+}

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
 use super::run::{Run, RunState};
@@ -20,7 +20,8 @@ pub(super) struct Progress {
     last_failure: Option<Arc<Failure>>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) enum Status {
     #[default]
     Queued,
@@ -48,6 +49,23 @@ pub(super) struct Counts {
 }
 
 impl Progress {
+    /// That of a job which began once, or never, and has done this with each device.
+    pub(super) fn restored(began: Option<OffsetDateTime>, runs: Vec<Run>) -> Self {
+        let mut counts = Counts {
+            all: u32::try_from(runs.len()).unwrap_or(u32::MAX),
+            ..Counts::default()
+        };
+        for run in &runs {
+            *counts.of(&run.state) += 1;
+        }
+        Self {
+            began,
+            runs: runs.into(),
+            counts,
+            ..Self::default()
+        }
+    }
+
     pub(super) fn begin(&mut self, now: OffsetDateTime) {
         self.status = Status::Running;
         self.began = Some(now);

@@ -13,8 +13,8 @@ pub(super) struct Run {
     pub(super) device: Box<str>,
     pub(super) module: Option<Box<str>>,
     pub(super) state: RunState,
-    began: u32,
-    ended: u32,
+    pub(super) began: u32,
+    pub(super) ended: u32,
 }
 
 #[derive(Debug)]

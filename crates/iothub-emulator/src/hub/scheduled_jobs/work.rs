@@ -57,7 +57,9 @@ impl Hub {
             }
             Err(why) => {
                 warn!(id = &*job.id, why, "the job failed");
-                job.progress().fail(why, now());
+                let mut progress = job.progress();
+                progress.fail(why, now());
+                self.scheduled_jobs().note(&job.id);
                 return;
             }
         };
@@ -73,6 +75,7 @@ impl Hub {
         } else {
             progress.end(Status::Completed, now());
         }
+        self.scheduled_jobs().note(&job.id);
     }
 
     /// Finds what a job is about, some at a time, so that others can write between.
@@ -186,6 +189,7 @@ impl ScheduledJobs {
             }
             if job.start <= now {
                 progress.begin(now);
+                self.note(&job.id);
                 due.push(Arc::clone(job));
             } else {
                 progress.status = Status::Scheduled;
