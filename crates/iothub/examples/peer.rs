@@ -8,6 +8,7 @@
 //! {"id": 2, "do": "sendAndConfirm", "to": "lamp/bulb", "body": "on"}
 //! {"id": 3, "do": "feedback", "messageId": "m1"}
 //! {"id": 4, "do": "invoke", "to": "lamp", "method": "blink", "payload": {"times": 3}}
+//! {"id": 5, "do": "uploaded", "blob": "lamp/picture.jpg"}
 //! ```
 //!
 //! Each is answered with `{"id": …, "ok": …}` or `{"id": …, "error": {"code": …, "message": …}}`.
@@ -59,6 +60,8 @@ struct Peer {
     service: ServiceClient,
     /// What became of messages, by message id: read from the first time on that somebody asks.
     feedback: Arc<tokio::sync::OnceCell<watch::Receiver<HashMap<String, String>>>>,
+    /// How large uploaded files are, by the name of the blob: read from the first time on that somebody asks.
+    files: Arc<tokio::sync::OnceCell<watch::Receiver<HashMap<String, u64>>>>,
 }
 
 impl Peer {
@@ -81,6 +84,7 @@ impl Peer {
         Ok(Self {
             service: ServiceClient::from_connection_string(&text, Some(options))?,
             feedback: Arc::default(),
+            files: Arc::default(),
         })
     }
 
@@ -96,6 +100,7 @@ impl Peer {
                 Ok(json!(confirmed.record.status.as_str()))
             }
             "feedback" => self.fate_of(text(command, "messageId")?).await,
+            "uploaded" => self.size_of(text(command, "blob")?).await,
             "invoke" => {
                 let mut method = DirectMethodRequest::new(text(command, "method")?)
                     .with_response_timeout(Duration::from_secs(30))
@@ -135,6 +140,29 @@ impl Peer {
         let mut fates = fates.await.clone();
         let known = fates.wait_for(|fates| fates.contains_key(message_id)).await?;
         Ok(json!(known[message_id]))
+    }
+
+    /// Waits until the hub says that a file has been uploaded.
+    async fn size_of(&self, blob: &str) -> Result<Value, Failure> {
+        let sizes = self.files.get_or_init(async || {
+            let (known, sizes) = watch::channel(HashMap::new());
+            let mut files = self.service.file_notifications(None);
+            tokio::spawn(async move {
+                while let Some(file) = files.next().await {
+                    let Ok(file) = file else {
+                        continue;
+                    };
+                    let (name, size) = (file.blob_name.clone(), file.blob_size);
+                    known.send_modify(|sizes| _ = sizes.insert(name, size));
+                    // One that is not settled comes again.
+                    let _ = file.complete().await;
+                }
+            });
+            sizes
+        });
+        let mut sizes = sizes.await.clone();
+        let known = sizes.wait_for(|sizes| sizes.contains_key(blob)).await?;
+        Ok(json!(known[blob]))
     }
 }
 
