@@ -1,18 +1,24 @@
 use std::{
     pin::{Pin, pin},
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use azure_core::async_runtime::{TaskFuture, get_async_runtime};
 use futures::future::{Either, select};
 
-/// The moment at which a call gives up: one timer for all of its steps.
-pub(crate) struct Deadline(TaskFuture);
+/// The moment at which a call gives up: one timer for all of its steps, and none for what need not wait.
+pub(crate) struct Deadline {
+    due: Instant,
+    timer: Option<TaskFuture>,
+}
 
 impl Deadline {
     pub(crate) fn after(time: Duration) -> Self {
-        Self(sleep(time))
+        Self {
+            due: Instant::now() + time.min(A_MONTH),
+            timer: None,
+        }
     }
 
     /// What `future` resolves to, or `None` if the deadline comes first.
@@ -28,7 +34,9 @@ impl Future for Deadline {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.0.as_mut().poll(cx)
+        let Self { due, timer } = &mut *self;
+        let timer = timer.get_or_insert_with(|| sleep(due.saturating_duration_since(Instant::now())));
+        timer.as_mut().poll(cx)
     }
 }
 

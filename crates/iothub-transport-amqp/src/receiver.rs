@@ -1,16 +1,19 @@
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use async_trait::async_trait;
 use azure_core::{Error, Result, error::ErrorKind};
 use bytes::Bytes;
 use fe2o3_amqp::{
     Delivery, Receiver,
-    link::{LinkStateError, RecvError, delivery::DeliveryInfo},
+    link::{LinkStateError, ReceiverDisposer, RecvError, delivery::DeliveryInfo},
     session::SessionHandle,
 };
 use fe2o3_amqp_types::definitions::{self, AmqpError as Condition};
 use iothub_core::amqp::{AmqpDelivery, AmqpError, AmqpReceiver, AmqpScope, AmqpSettler, DeliveryTag, Settlement};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::{
     end::{End, Ending},
@@ -19,7 +22,7 @@ use crate::{
     sender::{DETACH_TIMEOUT, whole_reason},
 };
 
-/// An attached receiver. A task owns the engine's side of it: it takes what comes, settles, and tops the credit up.
+/// An attached receiver. A task owns the engine's side of it: it takes what comes, and tops the credit up.
 #[derive(Debug)]
 pub(crate) struct Fe2o3Receiver {
     deliveries: mpsc::Receiver<Result<AmqpDelivery>>,
@@ -28,14 +31,24 @@ pub(crate) struct Fe2o3Receiver {
 
 #[derive(Debug)]
 struct Settler {
-    settlements: mpsc::Sender<Settle>,
+    unsettled: Arc<Unsettled>,
+    disposer: ReceiverDisposer,
+    /// What the engine's disposer cannot do.
+    rejections: mpsc::Sender<Rejection>,
     end: End,
 }
 
+/// What was delivered and waits to be settled.
+#[derive(Debug, Default)]
+struct Unsettled {
+    deliveries: Mutex<HashMap<Bytes, DeliveryInfo>>,
+    /// That there are fewer.
+    settled: Notify,
+}
+
 #[derive(Debug)]
-struct Settle {
-    tag: DeliveryTag,
-    settlement: Settlement,
+struct Rejection {
+    info: DeliveryInfo,
     reply: oneshot::Sender<Result<()>>,
 }
 
@@ -45,21 +58,28 @@ impl Fe2o3Receiver {
         // No more than the credit is ever unsettled, so this channel has room for all that comes.
         let room = usize::try_from(credit).unwrap_or(usize::MAX).min(MAX_ROOM);
         let (inbox, deliveries) = mpsc::channel(room);
-        let (settlements, asked) = mpsc::channel(SETTLEMENTS);
+        let (rejections, rejected) = mpsc::channel(REJECTIONS);
         let (end, ending) = End::new(AmqpScope::Link);
+        let unsettled = Arc::new(Unsettled::default());
+        let settler = Settler {
+            unsettled: unsettled.clone(),
+            disposer: link.disposer(),
+            rejections,
+            end,
+        };
         let server = Server {
             link,
             inbox,
-            unsettled: HashMap::new(),
+            unsettled,
             credit: Credit {
                 limit: credit,
                 left: credit,
             },
         };
-        tokio::spawn(server.serve(session, connection, asked, ending));
+        tokio::spawn(server.serve(session, connection, rejected, ending));
         Self {
             deliveries,
-            settler: Arc::new(Settler { settlements, end }),
+            settler: Arc::new(settler),
         }
     }
 }
@@ -81,9 +101,33 @@ impl AmqpReceiver for Fe2o3Receiver {
 #[async_trait]
 impl AmqpSettler for Settler {
     async fn settle(&self, tag: &DeliveryTag, settlement: Settlement) -> Result<()> {
+        if let Some(reason) = self.end.reason() {
+            return Err(fault::not_sent(reason));
+        }
+        let Some(info) = self.unsettled.deliveries().remove(&tag.0) else {
+            let message = "no delivery of this tag waits to be settled: it is of another link, or was settled before";
+            return Err(Error::with_message(ErrorKind::Other, message));
+        };
+        // Outside of tokio's budget nothing makes the engine wait, whose queue has room for more than a window.
+        let disposed = match settlement {
+            Settlement::Accepted => tokio::task::unconstrained(self.disposer.accept(info)).await,
+            Settlement::Released => tokio::task::unconstrained(self.disposer.release(info)).await,
+            Settlement::Rejected => return self.reject(info).await,
+            other => {
+                self.unsettled.deliveries().insert(tag.0.clone(), info);
+                let message = format!("this transport does not know the settlement {other:?}");
+                return Err(Error::with_message(ErrorKind::Other, message));
+            }
+        };
+        self.unsettled.settled.notify_one();
+        disposed.map_err(|error| fault::not_sent(fault::of_link_use(error)))
+    }
+}
+
+impl Settler {
+    async fn reject(&self, info: DeliveryInfo) -> Result<()> {
         let (reply, settled) = oneshot::channel();
-        let tag = tag.clone();
-        if self.settlements.send(Settle { tag, settlement, reply }).await.is_ok()
+        if self.rejections.send(Rejection { info, reply }).await.is_ok()
             && let Ok(outcome) = settled.await
         {
             return outcome;
@@ -92,10 +136,16 @@ impl AmqpSettler for Settler {
     }
 }
 
+impl Unsettled {
+    fn deliveries(&self) -> MutexGuard<'_, HashMap<Bytes, DeliveryInfo>> {
+        self.deliveries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 struct Server {
     link: Receiver,
     inbox: mpsc::Sender<Result<AmqpDelivery>>,
-    unsettled: HashMap<Bytes, DeliveryInfo>,
+    unsettled: Arc<Unsettled>,
     credit: Credit,
 }
 
@@ -104,14 +154,16 @@ impl Server {
         mut self,
         mut session: SessionHandle<()>,
         connection: End,
-        mut asked: mpsc::Receiver<Settle>,
+        mut rejected: mpsc::Receiver<Rejection>,
         ending: Ending,
     ) {
+        let unsettled = self.unsettled.clone();
         let fault = loop {
             let step = tokio::select! {
                 biased;
                 () = self.inbox.closed() => break None,
-                Some(settle) = asked.recv() => self.settle(settle).await,
+                Some(rejection) = rejected.recv() => self.reject(rejection).await,
+                () = unsettled.settled.notified() => Ok(()),
                 received = self.link.recv::<EngineBody>() => self.received(received).await,
             };
             let step = match step {
@@ -135,7 +187,7 @@ impl Server {
             None => fault::text(AmqpScope::Link, "it was dropped"),
         };
         ending.set(reason);
-        drop((inbox, asked));
+        drop((inbox, rejected));
         // Dropped without a detach, it would end the session at the next message that was on its way.
         let detaching = async {
             drop(link.close().await);
@@ -149,7 +201,7 @@ impl Server {
             Ok(delivery) => {
                 let (info, message) = delivery.into_parts();
                 let tag = Bytes::copy_from_slice(info.delivery_tag());
-                self.unsettled.insert(tag.clone(), info);
+                self.unsettled.deliveries().insert(tag.clone(), info);
                 Ok(AmqpDelivery {
                     tag: DeliveryTag(tag),
                     message: from_message(message),
@@ -175,25 +227,9 @@ impl Server {
         Ok(())
     }
 
-    async fn settle(&mut self, settle: Settle) -> Step {
-        let Settle { tag, settlement, reply } = settle;
-        let Some(info) = self.unsettled.remove(&tag.0) else {
-            let message = "no delivery of this tag waits to be settled: it is of another link, or was settled before";
-            drop(reply.send(Err(Error::with_message(ErrorKind::Other, message))));
-            return Ok(());
-        };
-        let disposed = match settlement {
-            Settlement::Accepted => self.link.accept(info).await,
-            Settlement::Rejected => self.link.reject(info, None).await,
-            Settlement::Released => self.link.release(info).await,
-            other => {
-                self.unsettled.insert(tag.0, info);
-                let message = format!("this transport does not know the settlement {other:?}");
-                drop(reply.send(Err(Error::with_message(ErrorKind::Other, message))));
-                return Ok(());
-            }
-        };
-        match disposed {
+    async fn reject(&mut self, rejection: Rejection) -> Step {
+        let Rejection { info, reply } = rejection;
+        match self.link.reject(info, None).await {
             Ok(()) => {
                 drop(reply.send(Ok(())));
                 Ok(())
@@ -207,7 +243,8 @@ impl Server {
     }
 
     async fn top_up(&mut self) -> Step {
-        match self.credit.due(self.unsettled.len()) {
+        let unsettled = self.unsettled.deliveries().len();
+        match self.credit.due(unsettled) {
             Some(credit) => self.link.set_credit(credit).await.map_err(fault::of_link_use),
             None => Ok(()),
         }
@@ -243,7 +280,7 @@ impl Credit {
 
 /// What tokio lets a channel hold.
 const MAX_ROOM: usize = tokio::sync::Semaphore::MAX_PERMITS;
-const SETTLEMENTS: usize = 64;
+const REJECTIONS: usize = 64;
 
 #[cfg(test)]
 mod tests {

@@ -1,4 +1,10 @@
-use std::time::Duration;
+use std::{
+    future::poll_fn,
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use azure_core::{Error, Result, error::ErrorKind};
@@ -9,37 +15,63 @@ use fe2o3_amqp::{
 };
 use fe2o3_amqp_types::messaging;
 use iothub_core::amqp::{AmqpError, AmqpMessage, AmqpScope, AmqpSender, Outcome, Receipt};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, Notify, oneshot};
 
 use crate::{
     end::{End, Ending},
     fault,
-    message::{EngineMessage, into_message},
+    message::into_message,
     value::{from_fields, unwritable},
 };
 
-/// An attached sender. A task owns the engine's side of it, so that messages from many callers go out in order and a
-/// caller that gives up leaves no message half written.
+/// An attached sender. Callers take turns at the engine's side of it, in their order, so that what they have to send goes
+/// out together. A task watches over it between turns, and ends it.
 #[derive(Debug)]
 pub(crate) struct Fe2o3Sender {
-    outbox: mpsc::Sender<Parcel>,
+    link: Arc<Link>,
     end: End,
+    /// The link is detached when this is dropped.
+    _in_use: oneshot::Sender<()>,
 }
 
-struct Parcel {
-    message: EngineMessage,
-    reply: oneshot::Sender<Result<Settling>>,
+#[derive(Debug)]
+struct Link {
+    engine: Mutex<Engine>,
+    /// That a turn has ended.
+    turned: Notify,
 }
+
+#[derive(Debug)]
+struct Engine {
+    /// `None` once the link has ended.
+    sender: Option<Sender>,
+    /// What a caller has met with.
+    fault: Option<AmqpError>,
+}
+
+/// Tells the end of a turn. It has to be dropped after the lock, which is to say made before it.
+struct Turn<'a>(&'a Notify);
 
 /// The engine's receipt.
 type Settling = DeliveryFut<std::result::Result<messaging::Outcome, SendError>>;
 
 impl Fe2o3Sender {
-    pub(crate) fn new(link: Sender, session: SessionHandle<()>, connection: End) -> Self {
-        let (outbox, parcels) = mpsc::channel(OUTBOX);
+    pub(crate) fn new(sender: Sender, session: SessionHandle<()>, connection: End) -> Self {
+        let link = Arc::new(Link {
+            engine: Mutex::new(Engine {
+                sender: Some(sender),
+                fault: None,
+            }),
+            turned: Notify::new(),
+        });
         let (end, ending) = End::new(AmqpScope::Link);
-        tokio::spawn(serve(link, session, connection, parcels, ending));
-        Self { outbox, end }
+        let (in_use, unused) = oneshot::channel();
+        tokio::spawn(watch(link.clone(), session, connection, unused, ending));
+        Self {
+            link,
+            end,
+            _in_use: in_use,
+        }
     }
 }
 
@@ -47,11 +79,25 @@ impl Fe2o3Sender {
 impl AmqpSender for Fe2o3Sender {
     async fn send(&self, message: AmqpMessage) -> Result<Receipt> {
         let message = into_message(message)?;
-        let (reply, handed_over) = oneshot::channel();
-        if self.outbox.send(Parcel { message, reply }).await.is_ok()
-            && let Ok(settling) = handed_over.await
         {
-            return Ok(Receipt::new(settled(settling?, self.end.clone())));
+            let _turn = Turn(&self.link.turned);
+            let mut engine = self.link.engine.lock().await;
+            if let Some(sender) = &mut engine.sender {
+                // The engine waits for credit first; from then on nothing makes it wait: its queue has room for more
+                // frames than a window does, and outside of tokio's budget it is not interrupted. So it can be given up
+                // while it waits, and has then written nothing.
+                let sending = tokio::task::unconstrained(sender.send_batchable(message));
+                let sent = tokio::select! {
+                    biased;
+                    sent = sending => sent,
+                    reason = self.end.reached() => return Err(fault::not_sent(reason)),
+                };
+                match sent {
+                    Ok(settling) => return Ok(Receipt::new(settled(settling, self.end.clone()))),
+                    Err(SendError::LinkStateError(error)) => engine.fault = Some(fault::of_link(error)),
+                    Err(error) => return Err(refusal(error)),
+                }
+            }
         }
         Err(fault::not_sent(self.end.reached().await))
     }
@@ -61,39 +107,45 @@ impl AmqpSender for Fe2o3Sender {
     }
 }
 
-async fn serve(
-    mut link: Sender,
+impl Link {
+    /// Waits for the end of the link. Whoever has the engine waits for it as well, and tells when the turn is over.
+    fn poll_end(&self, cx: &mut Context<'_>) -> Poll<AmqpError> {
+        let Ok(mut engine) = self.engine.try_lock() else {
+            return Poll::Pending;
+        };
+        if let Some(fault) = engine.fault.take() {
+            return Poll::Ready(fault);
+        }
+        match &mut engine.sender {
+            Some(sender) => pin!(sender.on_detach()).poll(cx).map(fault::of_detach),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
+}
+
+/// Ends the link when the hub does, the connection does, or nobody uses it any more.
+async fn watch(
+    link: Arc<Link>,
     mut session: SessionHandle<()>,
     connection: End,
-    mut parcels: mpsc::Receiver<Parcel>,
+    mut unused: oneshot::Receiver<()>,
     ending: Ending,
 ) {
+    let mut broken = pin!(connection.reached());
     let fault = loop {
-        let parcel = tokio::select! {
+        tokio::select! {
             biased;
-            error = link.on_detach() => break Some(fault::of_detach(error)),
-            parcel = parcels.recv() => parcel,
-        };
-        let Some(Parcel { message, mut reply }) = parcel else {
-            break None;
-        };
-        // The engine waits for credit first; from then on nothing makes it wait: its queue has room for more frames than
-        // a window does, and outside of tokio's budget it is not interrupted. So it can be given up while it waits, and
-        // has then written nothing.
-        let sending = tokio::task::unconstrained(link.send_batchable(message));
-        let sent = tokio::select! {
-            biased;
-            sent = sending => sent,
-            () = reply.closed() => continue,
-        };
-        match sent {
-            Ok(settling) => drop(reply.send(Ok(settling))),
-            Err(SendError::LinkStateError(error)) => {
-                let fault = fault::of_link(error);
-                drop(reply.send(Err(fault::not_sent(fault.clone()))));
-                break Some(fault);
-            }
-            Err(error) => drop(reply.send(Err(refusal(error)))),
+            fault = poll_fn(|cx| link.poll_end(cx)) => break Some(fault),
+            _ = &mut unused => break None,
+            fault = &mut broken => break Some(fault),
+            // The engine wakes only whoever has asked it last.
+            () = link.turned.notified() => {}
         }
     };
     match fault {
@@ -102,14 +154,17 @@ async fn serve(
             let is_over = reason.scope > AmqpScope::Link;
             ending.set(reason);
             // Receipts resolve when the engine's side is dropped, after they can know the reason.
-            drop(link);
+            drop(link.engine.lock().await.sender.take());
             if !is_over {
                 drop(tokio::time::timeout(DETACH_TIMEOUT, session.end()).await);
             }
         }
         None => {
+            let sender = link.engine.lock().await.sender.take();
             let detaching = async {
-                drop(link.close().await);
+                if let Some(sender) = sender {
+                    drop(sender.close().await);
+                }
                 ending.set(fault::text(AmqpScope::Link, "it was dropped"));
                 drop(session.end().await);
             };
@@ -182,6 +237,4 @@ fn refusal(error: SendError) -> Error {
     }
 }
 
-/// Callers wait here for the link, each with one message.
-const OUTBOX: usize = 64;
 pub(crate) const DETACH_TIMEOUT: Duration = Duration::from_secs(5);
