@@ -101,7 +101,7 @@ impl CloudToDeviceMessage {
             .sum();
         let mut size = self.body.len() + to.len() + named + own;
 
-        let mut application_properties = Vec::with_capacity(self.properties.len() + 3);
+        let mut application_properties = Vec::new();
         for (name, value) in system {
             size += value.len();
             application_properties.push((name.to_owned(), value.into()));

@@ -37,13 +37,16 @@ impl Target {
 
     /// The value of `properties.to`.
     pub(crate) fn address(&self) -> String {
-        match self {
-            Self::Device(device) => format!("/devices/{}/messages/devicebound", escaped(device.as_str())),
-            Self::Module(id) => {
-                let (device, module) = (escaped(id.device().as_str()), escaped(id.module()));
-                format!("/devices/{device}/modules/{module}/messages/devicebound")
-            }
+        // Written in one go, since each message has one.
+        let mut address = String::with_capacity(ADDRESS);
+        address.push_str("/devices/");
+        address.extend(escaped(self.device_id().as_str()));
+        if let Self::Module(id) = self {
+            address.push_str("/modules/");
+            address.extend(escaped(id.module()));
         }
+        address.push_str("/messages/devicebound");
+        address
     }
 }
 
@@ -69,9 +72,12 @@ impl fmt::Display for Target {
 }
 
 /// One segment of a path. An id has no space, the one character that forms escape in another way.
-fn escaped(id: &str) -> String {
-    byte_serialize(id.as_bytes()).collect()
+fn escaped(id: &str) -> impl Iterator<Item = &str> {
+    byte_serialize(id.as_bytes())
 }
+
+/// What most addresses fit into, in bytes.
+const ADDRESS: usize = 96;
 
 #[cfg(test)]
 mod tests {

@@ -12,7 +12,7 @@ use futures::{
 };
 use iothub_core::{
     CallFacts, DeviceId, OperationClass, Result,
-    amqp::{self, HubReceipt},
+    amqp::{self, HubReceipt, HubSender},
     models::PurgeMessageQueueResult,
 };
 use uuid::Uuid;
@@ -70,7 +70,8 @@ impl ServiceClient {
             limits: self.limits_of(&options.method_options.context),
             at_least_once: options.at_least_once,
         };
-        self.hand_over(target, message, amqp_options).await?.settled().await
+        let under_way = hand_over(&self.devicebound, self.message_ids, target, message, amqp_options).await?;
+        under_way.settled().await
     }
 
     /// Sends messages as they come, many at a time, and yields what became of each in their order.
@@ -107,11 +108,11 @@ impl ServiceClient {
             limits: limits.or(self.limits),
             at_least_once,
         };
-        let client = self.clone();
+        let (link, message_ids) = (self.devicebound.clone(), self.message_ids);
         messages
             .then(move |(target, message)| {
-                let (client, options) = (client.clone(), options.clone());
-                async move { client.hand_over(&target, message, options).await }
+                let (link, options) = (link.clone(), options.clone());
+                async move { hand_over(&link, message_ids, &target, message, options).await }
             })
             .map(async |handed_over| handed_over?.settled().await)
             .buffered(window.map_or(WINDOW, NonZeroUsize::get))
@@ -189,7 +190,8 @@ impl ServiceClient {
             message_id: message_id.clone(),
             device_id: target.device_id().to_string(),
         })?;
-        let sent = self.hand_over(target, message, amqp_options).await?.settled().await?;
+        let under_way = hand_over(&self.devicebound, self.message_ids, target, message, amqp_options).await?;
+        let sent = under_way.settled().await?;
         let stored = CallFacts {
             attempts: sent.attempts,
             maybe_applied: true,
@@ -242,21 +244,22 @@ impl ServiceClient {
         let response = hub.send(&options.method_options.context, request).await?;
         Ok(response.into())
     }
+}
 
-    async fn hand_over(
-        &self,
-        target: &Target,
-        mut message: CloudToDeviceMessage,
-        options: amqp::SendOptions,
-    ) -> Result<UnderWay> {
-        // Without an id nobody could tell a message that was sent twice from two.
-        if message.message_id.is_none() && (options.at_least_once || self.message_ids == MessageIds::Generated) {
-            message.message_id = Some(Uuid::new_v4().to_string());
-        }
-        let message_id = message.message_id.clone();
-        let receipt = self.devicebound.send(message.into_amqp(target)?, options).await?;
-        Ok(UnderWay { message_id, receipt })
+async fn hand_over(
+    link: &HubSender,
+    message_ids: MessageIds,
+    target: &Target,
+    mut message: CloudToDeviceMessage,
+    options: amqp::SendOptions,
+) -> Result<UnderWay> {
+    // Without an id nobody could tell a message that was sent twice from two.
+    if message.message_id.is_none() && (options.at_least_once || message_ids == MessageIds::Generated) {
+        message.message_id = Some(Uuid::new_v4().to_string());
     }
+    let message_id = message.message_id.clone();
+    let receipt = link.send(message.into_amqp(target)?, options).await?;
+    Ok(UnderWay { message_id, receipt })
 }
 
 /// A message that the hub has and has not settled.
