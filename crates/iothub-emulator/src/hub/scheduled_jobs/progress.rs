@@ -15,7 +15,8 @@ pub(super) struct Progress {
     pub(super) failure: Option<Box<str>>,
     /// A part for each device that the condition has found. They stay in their places.
     runs: Box<[Run]>,
-    counts: Counts,
+    /// `None` until they are known.
+    counts: Option<Counts>,
     /// Why the device that failed last has done so. Most fail for the same reason.
     last_failure: Option<Arc<Failure>>,
 }
@@ -61,7 +62,7 @@ impl Progress {
         Self {
             began,
             runs: runs.into(),
-            counts,
+            counts: began.map(|_| counts),
             ..Self::default()
         }
     }
@@ -74,11 +75,11 @@ impl Progress {
     /// Says which devices the job is about.
     pub(super) fn found(&mut self, runs: Vec<Run>) {
         let count = u32::try_from(runs.len()).unwrap_or(u32::MAX);
-        self.counts = Counts {
+        self.counts = Some(Counts {
             all: count,
             pending: count,
             ..Counts::default()
-        };
+        });
         self.runs = runs.into();
     }
 
@@ -86,9 +87,8 @@ impl Progress {
         &self.runs
     }
 
-    /// `None` until the devices are known.
     pub(super) fn counts(&self) -> Option<Counts> {
-        self.began.is_some().then_some(self.counts)
+        self.counts
     }
 
     pub(super) fn run_begins(&mut self, number: usize, now: OffsetDateTime) {
@@ -110,16 +110,16 @@ impl Progress {
 
     pub(super) fn has_failed_with(&self, failure: &Failure) -> bool {
         let fits = |run: &Run| matches!(&run.state, RunState::Failed(why) if **why == *failure);
-        self.counts.failed > 0 && self.runs.iter().any(fits)
+        self.counts.is_some_and(|counts| counts.failed > 0) && self.runs.iter().any(fits)
     }
 
     fn set(&mut self, number: usize, state: RunState, now: OffsetDateTime) {
         let since = self.began.map_or(Duration::ZERO, |began| now - began);
-        let Some(run) = self.runs.get_mut(number) else {
+        let (Some(run), Some(counts)) = (self.runs.get_mut(number), &mut self.counts) else {
             return;
         };
-        *self.counts.of(&run.state) -= 1;
-        *self.counts.of(&state) += 1;
+        *counts.of(&run.state) -= 1;
+        *counts.of(&state) += 1;
         run.set(state, since);
     }
 

@@ -58,6 +58,7 @@ impl<'a> DeviceJobView<'a> {
                 answer.status,
                 String::from_utf8_lossy(&answer.payload)
             )),
+            // That the code is a name, not a number, is a guess: the documentation shows neither.
             ("error", RunState::Failed(failure)) => Some(format!(
                 r#"{{"code":{},"description":{}}}"#,
                 quoted(failure.code.as_str()),
