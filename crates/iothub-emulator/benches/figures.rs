@@ -158,6 +158,7 @@ impl Hub {
                 .map(|n| format!(r#"{{"id":"d{n}","importMode":"create"}}"#))
                 .collect();
             let body = format!("[{}]", items.join(","));
+            sender.ready().await.unwrap();
             let response = sender
                 .send_request(self.request("POST", "/devices", body))
                 .await
