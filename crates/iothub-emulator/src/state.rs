@@ -1,11 +1,13 @@
 //! What a hub keeps, as records: to be stored and read back, exported, compared, and written by hand.
 
 mod bytes;
+pub(crate) mod count;
 mod event;
 mod hub_record;
 mod identity;
 mod message;
 mod moment;
+mod mqtt_session;
 mod section;
 mod service_bound;
 mod storage;
@@ -19,6 +21,7 @@ use self::{
     hub_record::HubRecord,
     identity::IdentityRecord,
     message::{MessageRecord, QueueRecord},
+    mqtt_session::MqttSessionRecord,
     service_bound::{FeedbackBatchRecord, FileNotificationRecord, OpenFeedbackRecord},
     storage::{BlobRecord, BlockRecord, ContainerRecord, StorageRecord},
     transfer::TransferRecord,
@@ -46,6 +49,7 @@ pub(crate) enum Record {
     Module(Box<IdentityRecord>),
     Queue(QueueRecord),
     Message(Box<MessageRecord>),
+    MqttSession(MqttSessionRecord),
     OpenFeedback(OpenFeedbackRecord),
     FeedbackBatch(FeedbackBatchRecord),
     Upload(UploadRecord),
@@ -96,6 +100,7 @@ impl State {
             Key::Message(device, module, sequence) => {
                 Record::Message(Box::new(MessageRecord::of(registry, device, module, *sequence)?))
             }
+            Key::MqttSession(device, module) => Record::MqttSession(MqttSessionRecord::of(registry, device, module)?),
             Key::OpenFeedback => Record::OpenFeedback(OpenFeedbackRecord::of(hub)?),
             Key::FeedbackBatch(number) => Record::FeedbackBatch(FeedbackBatchRecord::of_batch(hub, *number)?),
             Key::Upload(id) => Record::Upload(UploadRecord::of(hub, *id)?),
@@ -129,6 +134,7 @@ impl State {
             Record::Module(module) => module.restore_module(&mut hub.registry_mut(), now)?,
             Record::Queue(queue) => queue.restore(hub)?,
             Record::Message(message) => message.restore(hub)?,
+            Record::MqttSession(session) => session.restore(hub)?,
             Record::OpenFeedback(open) => open.restore(hub),
             Record::FeedbackBatch(batch) => batch.restore(hub),
             Record::Upload(upload) => upload.restore(hub)?,
@@ -158,11 +164,17 @@ impl State {
             // It goes with the one it belongs to.
             Key::Queue(..) => {}
             Key::Message(device, module, sequence) => {
-                let module = Some(&**module).filter(|module| !module.is_empty());
-                if let Ok(target) = Target::parse(device, module)
+                if let Ok(target) = target(device, module)
                     && let Ok(queue) = hub.registry_mut().queue(&target)
                 {
                     queue.forget(*sequence);
+                }
+            }
+            Key::MqttSession(device, module) => {
+                if let Ok(target) = target(device, module)
+                    && let Ok(identity) = hub.registry_mut().identity_unnoted(&target)
+                {
+                    identity.stored_session = None;
                 }
             }
             Key::OpenFeedback => hub.forget_open_feedback(),
@@ -189,6 +201,11 @@ impl State {
         keys.sort_unstable();
         keys
     }
+}
+
+/// A device, or a module if `module` is not empty.
+fn target(device: &str, module: &str) -> Result<Target, Failure> {
+    Target::parse(device, Some(module).filter(|module| !module.is_empty()))
 }
 
 /// The most partitions of a built-in endpoint.

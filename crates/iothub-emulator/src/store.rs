@@ -17,7 +17,7 @@ use iothub_core::Result;
 use tracing::info;
 
 use self::{lock::DirectoryLock, log::Log, writer::Writer};
-use crate::state::State;
+use crate::{hub::key::Key, state::State};
 
 /// A state file that was read, and is kept up to date after [`start`](Self::start).
 pub(crate) struct Store {
@@ -61,6 +61,9 @@ impl Store {
     pub(crate) fn start(self) -> Result<Storing> {
         let Self { state, log, lock } = self;
         state.hub.changes().switch_on();
+        // The first line that is added says in which form the others are, so that an older emulator knows that it cannot
+        // read them.
+        state.hub.changes().note(|| Key::Hub);
         let mut writer = Writer::new(state.clone(), log, lock);
         writer.begin()?;
         let writer = std::thread::Builder::new()

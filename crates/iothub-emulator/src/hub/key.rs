@@ -17,6 +17,8 @@ pub(crate) enum Key {
     Queue(Box<str>, Box<str>),
     /// A message to a device or module, by its number in the queue.
     Message(Box<str>, Box<str>, u64),
+    /// What a device or module has subscribed to over MQTT. Devices have an empty name in the second place.
+    MqttSession(Box<str>, Box<str>),
     /// The records of the batch of feedback that is still open.
     OpenFeedback,
     FeedbackBatch(u64),
@@ -56,5 +58,9 @@ impl Key {
     pub(crate) fn message(target: &Target, sequence: u64) -> Self {
         let module = target.module().unwrap_or_default();
         Self::Message(target.device().into(), module.into(), sequence)
+    }
+
+    pub(crate) fn stored_session(target: &Target) -> Self {
+        Self::MqttSession(target.device().into(), target.module().unwrap_or_default().into())
     }
 }

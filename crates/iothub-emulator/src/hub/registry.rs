@@ -136,16 +136,19 @@ impl Registry {
     pub(crate) fn remove_device(&mut self, id: &str) -> Option<Device> {
         self.note_family(id);
         let device = self.devices.remove(id)?;
-        self.note_queue(id, "", device.identity.queue.as_deref());
+        self.note_belongings(id, "", &device.identity);
         for (name, module) in &device.modules {
-            self.note_queue(id, name, module.identity.queue.as_deref());
+            self.note_belongings(id, name, &module.identity);
         }
         Some(device)
     }
 
-    /// Notes a queue that is gone with the one it belonged to.
-    fn note_queue(&self, device: &str, module: &str, queue: Option<&Queue>) {
-        if let Some(queue) = queue {
+    /// Notes what is gone with the one it belonged to.
+    fn note_belongings(&self, device: &str, module: &str, identity: &Identity) {
+        if identity.stored_session.is_some() {
+            self.changes.note(|| Key::MqttSession(device.into(), module.into()));
+        }
+        if let Some(queue) = &identity.queue {
             self.changes.note(|| Key::Queue(device.into(), module.into()));
             for sequence in queue.sequences() {
                 self.changes
@@ -161,7 +164,7 @@ impl Registry {
     /// Takes a module out, with all that belongs to it.
     pub(crate) fn remove_module(&mut self, device: &str, id: &str) -> Result<(), Failure> {
         if let Some(module) = self.modules_mut(device, id)?.remove(id) {
-            self.note_queue(device, id, module.identity.queue.as_deref());
+            self.note_belongings(device, id, &module.identity);
         }
         Ok(())
     }

@@ -26,10 +26,10 @@ impl Hub {
         let mut keys = vec![Key::Hub, Key::OpenFeedback];
         for (id, device) in &still.registry.devices {
             keys.push(Key::Device(id.clone()));
-            queue_keys(id, "", &device.identity, &mut keys);
+            keys_of_belongings(id, "", &device.identity, &mut keys);
             for (name, module) in &device.modules {
                 keys.push(Key::Module(id.clone(), name.clone()));
-                queue_keys(id, name, &module.identity, &mut keys);
+                keys_of_belongings(id, name, &module.identity, &mut keys);
             }
         }
         keys.extend(self.feedback().batches.messages().sequences().map(Key::FeedbackBatch));
@@ -54,7 +54,10 @@ impl Hub {
     }
 }
 
-fn queue_keys(device: &str, module: &str, identity: &Identity, keys: &mut Vec<Key>) {
+fn keys_of_belongings(device: &str, module: &str, identity: &Identity, keys: &mut Vec<Key>) {
+    if identity.stored_session.is_some() {
+        keys.push(Key::MqttSession(device.into(), module.into()));
+    }
     let Some(queue) = identity.queue.as_deref().filter(|queue| queue.last_sequence() > 0) else {
         return;
     };

@@ -3,11 +3,18 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Failure, Session};
+use super::{Failure, Session, Target, changes::Changes, key::Key};
 
 /// What a device has subscribed to. Connections that follow each other share it, and it goes with the identity.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct StoredSession(Arc<Mutex<Subscriptions>>);
+#[derive(Clone, Debug)]
+pub(crate) struct StoredSession(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    subscriptions: Mutex<Subscriptions>,
+    /// What is noted when it changes. `None` if it goes with the connection.
+    kept: Option<(Changes, Key)>,
+}
 
 #[derive(Debug, Default)]
 pub(crate) struct Subscriptions {
@@ -16,8 +23,8 @@ pub(crate) struct Subscriptions {
     pub(crate) twin_answers: bool,
     pub(crate) desired: bool,
     /// Messages that were sent and not confirmed, the oldest first: the number each went by, and its place in the queue.
-    unconfirmed: Vec<(u16, u64)>,
-    last_number: u16,
+    pub(crate) unconfirmed: Vec<(u16, u64)>,
+    pub(crate) last_number: u16,
 }
 
 /// Whether the device says that it has a message.
@@ -32,21 +39,52 @@ impl Session {
     /// nothing, neither now nor after this session.
     pub(crate) fn stored(&self, forget: bool) -> Result<(StoredSession, bool), Failure> {
         self.active()?;
+        let (changes, target) = (self.hub().changes(), self.target());
         let mut registry = self.hub().registry_mut();
-        let stored = &mut registry.identity_mut(self.target())?.stored_session;
+        let stored = &mut registry.identity_mut(target)?.stored_session;
         let known = stored.take();
-        if forget {
-            return Ok((StoredSession::default(), false));
-        }
         let was_known = known.is_some();
-        let session = stored.insert(known.unwrap_or_default());
+        if forget {
+            if was_known {
+                changes.note(|| Key::stored_session(target));
+            }
+            return Ok((StoredSession::passing(), false));
+        }
+        let new = || StoredSession::kept(changes, target, Subscriptions::default());
+        let session = stored.insert(known.unwrap_or_else(new));
         Ok((session.clone(), was_known))
     }
 }
 
 impl StoredSession {
+    /// Notes that it is there now.
+    pub(crate) fn kept(changes: &Changes, target: &Target, subscriptions: Subscriptions) -> Self {
+        let key = Key::stored_session(target);
+        changes.note(|| key.clone());
+        Self(Arc::new(Inner {
+            subscriptions: Mutex::new(subscriptions),
+            kept: Some((changes.clone(), key)),
+        }))
+    }
+
+    fn passing() -> Self {
+        Self(Arc::new(Inner {
+            subscriptions: Mutex::default(),
+            kept: None,
+        }))
+    }
+
     pub(crate) fn lock(&self) -> MutexGuard<'_, Subscriptions> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.subscriptions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The same, to be changed: that is noted.
+    pub(crate) fn lock_mut(&self) -> MutexGuard<'_, Subscriptions> {
+        let subscriptions = self.lock();
+        if let Some((changes, key)) = &self.0.kept {
+            changes.note(|| key.clone());
+        }
+        subscriptions
     }
 }
 
@@ -78,7 +116,7 @@ impl Subscriptions {
 }
 
 /// More than wait for a device at any time.
-const MOST_UNCONFIRMED: usize = 100;
+pub(crate) const MOST_UNCONFIRMED: usize = 100;
 
 #[cfg(test)]
 mod tests {

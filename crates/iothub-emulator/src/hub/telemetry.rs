@@ -265,7 +265,7 @@ impl Partition {
 
     /// Forgets what is too old, and the oldest when there is too much.
     fn make_room(&mut self, now: OffsetDateTime) {
-        let is_old = |event: &mut Arc<TelemetryEvent>| event.enqueued_time + RETENTION <= now;
+        let is_old = |event: &mut Arc<TelemetryEvent>| event.enqueued_time <= now - RETENTION;
         while self.events.len() >= CAPACITY || self.events.front_mut().is_some_and(is_old) {
             self.events.pop_front();
         }

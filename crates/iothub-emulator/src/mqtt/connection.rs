@@ -140,6 +140,9 @@ where
     let session = Arc::clone(conversation.session());
     let (mut expired, mut ended) = (pin!(clock.until(expires)), pin!(session.ended()));
     let (mut out, mut answers) = (BytesMut::new(), Answers::default());
+    if let Err(failure) = conversation.hub().persisted().await {
+        return End::Violation(failure);
+    }
     conversation.answer_connect(&mut out);
     let mut heard = Instant::now();
     let mut unflushed = false;

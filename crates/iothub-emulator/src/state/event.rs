@@ -2,7 +2,7 @@ use ::bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use super::{bytes, moment, moment::Moment};
+use super::{bytes, count, moment, moment::Moment};
 use crate::hub::{
     D2cMessage, Failure, Hub, Target,
     authentication::Authentication,
@@ -14,8 +14,11 @@ use crate::hub::{
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct PartitionRecord {
     partition: usize,
+    #[serde(deserialize_with = "count::read")]
     first_sequence_number: u64,
+    #[serde(deserialize_with = "count::read")]
     next_sequence_number: u64,
+    #[serde(deserialize_with = "count::read")]
     next_offset: u64,
 }
 
@@ -24,7 +27,9 @@ pub(crate) struct PartitionRecord {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct EventRecord {
     partition: usize,
+    #[serde(deserialize_with = "count::read")]
     sequence_number: u64,
+    #[serde(deserialize_with = "count::read")]
     offset: u64,
     enqueued_time: Moment,
     device_id: Box<str>,

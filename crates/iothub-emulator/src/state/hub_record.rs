@@ -2,21 +2,22 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::count;
 use crate::hub::{Failure, Hub, Still};
 
 /// What a hub counts, so that no number is given twice, and how far its clock was turned.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct HubRecord {
-    /// The version of the form that records have.
+    /// See [`FORMAT`].
     format: u32,
     #[serde(default)]
     clock_turned_seconds: f64,
     #[serde(default)]
     last_generation_id: Digits,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "count::read")]
     last_etag: u64,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "count::read")]
     last_configuration: u64,
 }
 
@@ -79,11 +80,16 @@ impl From<Digits> for String {
 }
 
 impl TryFrom<String> for Digits {
-    type Error = std::num::ParseIntError;
+    type Error = String;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse().map(Self)
+        let number: u64 = text.parse().map_err(|error| format!("{text:?}: {error}"))?;
+        count::check(number).map(Self)
     }
 }
 
-const FORMAT: u32 = 1;
+/// The form that lines have. It is raised with whatever an emulator of before could not read: another kind of line, or
+/// another member in one. Lines of every form up to this one are read.
+///
+/// 1: the first. 2: scheduled jobs and MQTT sessions.
+const FORMAT: u32 = 2;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
-use super::{hub_record::Digits, moment::Moment, section};
+use super::{count, hub_record::Digits, moment::Moment, section};
 use crate::hub::{
     Failure, Target,
     authentication::{Authentication, Key},
@@ -23,7 +23,11 @@ pub(crate) struct IdentityRecord {
     module_id: Option<Box<str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     generation_id: Option<Digits>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "count::read_option"
+    )]
     etag: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     status: Option<StatusRecord>,
@@ -47,7 +51,11 @@ pub(crate) struct IdentityRecord {
     last_activity_time: Option<Moment>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     model_id: Option<Box<str>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "count::read_option"
+    )]
     twin_version: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tags: Option<Box<RawValue>>,
@@ -182,14 +190,15 @@ impl IdentityRecord {
         let is_new = self.generation_id.is_none();
         let identity = self.into_identity(registry, now)?;
         let previous = registry.devices.remove(id.as_str());
-        let (modules, queue) = previous.map_or((BTreeMap::new(), None), |device| {
-            (device.modules, device.identity.queue)
-        });
+        let (modules, identity) = match previous {
+            Some(device) => (device.modules, identity.with_belongings_of(device.identity)),
+            None => (BTreeMap::new(), identity),
+        };
         if edge && is_new && scope.is_none() {
             scope = Some(edge::scope_of_new(id.as_str(), identity.generation));
         }
         let mut device = Device {
-            identity: Identity { queue, ..identity },
+            identity,
             status,
             edge,
             scope,
@@ -215,12 +224,11 @@ impl IdentityRecord {
         let managed_by = self.managed_by.clone();
         let identity = self.into_identity(registry, now)?;
         let modules = registry.modules_mut(target.device(), id)?;
-        let queue = modules.remove(id).and_then(|module| module.identity.queue);
-        let module = Module {
-            identity: Identity { queue, ..identity },
-            managed_by,
+        let identity = match modules.remove(id) {
+            Some(previous) => identity.with_belongings_of(previous.identity),
+            None => identity,
         };
-        modules.insert(id.into(), module);
+        modules.insert(id.into(), Module { identity, managed_by });
         Ok(())
     }
 
@@ -260,6 +268,17 @@ impl IdentityRecord {
             stored_session: None,
             queue: None,
         })
+    }
+}
+
+impl Identity {
+    /// What is stored in lines of its own goes on with the identity.
+    fn with_belongings_of(self, previous: Self) -> Self {
+        Self {
+            queue: previous.queue,
+            stored_session: previous.stored_session,
+            ..self
+        }
     }
 }
 

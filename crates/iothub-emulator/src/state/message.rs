@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use super::{
-    bytes,
+    bytes, count,
     moment::{self, Moment},
+    target,
 };
 use crate::hub::{
     Ack, C2dMessage, Failure, Hub, Target, key::Key, lock_queue::Waiting, queue::Queue, registry::Registry,
@@ -19,6 +20,7 @@ pub(crate) struct QueueRecord {
     device_id: Box<str>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     module_id: Option<Box<str>>,
+    #[serde(deserialize_with = "count::read")]
     last_sequence_number: u64,
 }
 
@@ -29,6 +31,7 @@ pub(crate) struct MessageRecord {
     device_id: Box<str>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     module_id: Option<Box<str>>,
+    #[serde(deserialize_with = "count::read")]
     sequence_number: u64,
     enqueued_time: Moment,
     expiry_time: Moment,
@@ -141,8 +144,7 @@ impl MessageRecord {
 
 /// The queue of a device, or of a module if `module` is not empty.
 fn queue<'a>(registry: &'a Registry, device: &str, module: &str) -> Option<(Option<Box<str>>, &'a Queue)> {
-    let module = Some(module).filter(|module| !module.is_empty());
-    let target = Target::parse(device, module).ok()?;
+    let target = target(device, module).ok()?;
     let queue = registry.identity(&target).ok()?.queue.as_deref()?;
-    Some((module.map(Into::into), queue))
+    Some((target.module().map(Into::into), queue))
 }

@@ -3,6 +3,7 @@
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
+use super::count;
 use crate::hub::{
     Failure,
     json_text::{RawMembers, compact, quoted},
@@ -79,7 +80,8 @@ impl<'a> Marks<'a> {
             match member.as_str() {
                 "$metadata" => marks.metadata = Some(value),
                 "$version" => {
-                    let version = value.get().parse();
+                    let version = value.get().parse::<u64>().map_err(|error| error.to_string());
+                    let version = version.and_then(count::check);
                     marks.version = Some(version.map_err(|error| wrong(format!("$version: {error}")))?);
                 }
                 _ => {

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::moment::Moment;
+use super::{count, moment::Moment};
 use crate::hub::{
     Hub, feedback::FeedbackRecord, lock_queue::Waiting, service_bound::ServiceBound, uploads::FileNotification,
 };
@@ -19,6 +19,7 @@ pub(crate) struct OpenFeedbackRecord {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct ServiceBoundRecord<T> {
+    #[serde(deserialize_with = "count::read")]
     number: u64,
     enqueued_time: Moment,
     expiry_time: Moment,

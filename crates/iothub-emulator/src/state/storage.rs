@@ -4,7 +4,7 @@ use ::bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use super::{Moment, bytes};
+use super::{Moment, bytes, count};
 use crate::{
     blob::{Blob, Block, Containers, Version},
     hub::{Failure, authentication::Key},
@@ -25,7 +25,7 @@ pub(crate) struct ContainerRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     last_modified: Option<Moment>,
     /// The last number that a block or blob was given.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "count::read")]
     writes: u64,
 }
 
@@ -35,6 +35,7 @@ pub(crate) struct ContainerRecord {
 pub(crate) struct BlockRecord {
     container: Box<str>,
     blob: Box<str>,
+    #[serde(deserialize_with = "count::read")]
     number: u64,
     /// As the client called it; empty for a blob that was written as a whole.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -50,7 +51,7 @@ pub(crate) struct BlobRecord {
     container: Box<str>,
     name: Box<str>,
     /// The number of the write that made it, which its tag holds.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "count::read")]
     version: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     created: Option<Moment>,

@@ -1,6 +1,6 @@
 //! A whole hub as a file of lines.
 
-use std::{fs, process::Command};
+use std::{collections::BTreeSet, fs, process::Command};
 
 use iothub_emulator::{Emulator, EmulatorOptions, export_state, import_state};
 
@@ -9,6 +9,9 @@ use crate::{client::Client, directory::Directory};
 /// What somebody writes by hand, and what it becomes.
 const SEED: &str = include_str!("../../testdata/state/seed.jsonl");
 const EXPORT: &str = include_str!("../../testdata/state/export.jsonl");
+
+/// A state file as the first form had it.
+const FORMAT_1: &str = include_str!("../../testdata/state/format-1.jsonl");
 
 fn exported(directory: &Directory) -> String {
     let mut lines = Vec::new();
@@ -26,6 +29,39 @@ fn an_export_can_be_read_compared_and_imported() {
     assert_eq!(exported(&second), lines);
     let again = import_state(second.path(), lines.as_bytes()).unwrap_err().to_string();
     assert!(again.contains("holds a hub already"), "{again}");
+}
+
+/// So that the test above is one of everything that there is.
+#[test]
+fn every_kind_of_line_is_in_the_export() {
+    let directory = Directory::new();
+    let refused = import_state(directory.path(), &br#"{"nonsense":1}"#[..])
+        .unwrap_err()
+        .to_string();
+    let (_, expected) = refused.split_once("expected one of").unwrap();
+    let kinds: BTreeSet<&str> = expected.split('`').skip(1).step_by(2).collect();
+    let kept = EXPORT.lines().map(|line| line.split('"').nth(1).unwrap());
+    let seen: BTreeSet<&str> = kept.chain(["deleted"]).collect();
+    assert_eq!(kinds, seen, "an export has no line for what is gone");
+}
+
+#[tokio::test]
+async fn a_file_of_an_older_form_is_read_and_what_is_added_says_its_own() {
+    let directory = Directory::new();
+    let path = directory.file("hub.jsonl");
+    fs::write(&path, FORMAT_1).unwrap();
+    let (lines, _mark) = FORMAT_1.split_once("{\"commit\"").unwrap();
+    assert_eq!(exported(&directory), lines.replace("\"format\":1", "\"format\":2"));
+    let options = EmulatorOptions {
+        data_dir: Some(directory.path().to_owned()),
+        ..Default::default()
+    };
+    let emulator = Emulator::start(options).await.unwrap();
+    emulator.add_device("new").unwrap();
+    emulator.shutdown().await;
+    let grown = fs::read_to_string(&path).unwrap();
+    let added = grown.strip_prefix(FORMAT_1).unwrap();
+    assert!(added.starts_with(r#"{"hub":{"format":2,"#), "{added}");
 }
 
 #[tokio::test]
@@ -84,7 +120,15 @@ fn mistakes_are_named_with_their_line() {
             r#"{"device":{"deviceId":"a","authentication":{"sas":{"primaryKey":"x","secondaryKey":"x"}}}}"#,
             "base64",
         ),
-        (r#"{"hub":{"format":2,"news":true}}"#, "of a newer iothub-emulator"),
+        (r#"{"hub":{"format":3,"news":true}}"#, "of a newer iothub-emulator"),
+        (
+            r#"{"device":{"deviceId":"a","etag":18446744073709551615}}"#,
+            "more than a hub counts",
+        ),
+        (
+            r#"{"mqttSession":{"deviceId":"first","unconfirmed":[{"packetId":0,"sequenceNumber":1}]}}"#,
+            "nonzero",
+        ),
         (
             r#"{"blob":{"container":"files","name":"x","contentType":"y","blocks":[1]}}"#,
             "no container files",
@@ -134,7 +178,7 @@ fn a_damaged_file_is_named() {
     assert_eq!(lines, EXPORT.as_bytes());
 }
 
-/// Random changes of good files end in a clear error or in a hub.
+/// Random changes of good files end in a clear error or in a hub, and take no more memory than the file is worth.
 #[test]
 fn nonsense_never_panics() {
     let mut state = 0x5EED_u64;
@@ -160,15 +204,25 @@ fn nonsense_never_panics() {
                 _ => bytes.truncate(at.max(1)),
             }
         }
-        if import_state(directory.path(), &bytes[..]).is_ok() {
-            exported(&directory);
-        } else {
-            assert!(!directory.file("hub.jsonl").exists());
-        }
-        fs::write(directory.file("hub.jsonl"), &bytes).unwrap();
-        let _ = export_state(directory.path(), Vec::new());
+        let cost = allocation_counter::measure(|| {
+            if import_state(directory.path(), &bytes[..]).is_ok() {
+                exported(&directory);
+            } else {
+                assert!(!directory.file("hub.jsonl").exists());
+            }
+            fs::write(directory.file("hub.jsonl"), &bytes).unwrap();
+            let _ = export_state(directory.path(), Vec::new());
+        });
+        assert!(
+            cost.bytes_max < MOST_BYTES,
+            "{cost:?}: {}",
+            String::from_utf8_lossy(&bytes)
+        );
     }
 }
+
+/// What an empty hub takes, mostly for buffers, and a hundred times the largest of these files.
+const MOST_BYTES: u64 = 2 << 20;
 
 #[cfg(unix)]
 #[test]

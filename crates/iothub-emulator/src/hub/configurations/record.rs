@@ -5,16 +5,27 @@ use serde_json::{Map, Value, value::RawValue};
 use time::OffsetDateTime;
 
 use super::{Configuration, ConfigurationContent, Configurations, TargetCondition, check_metric};
-use crate::{hub::Failure, state::Moment};
+use crate::{
+    hub::Failure,
+    state::{Moment, count},
+};
 
 /// A configuration as it is stored. What is not mentioned is as with a new one.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct ConfigurationRecord {
     id: Box<str>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "count::read_option"
+    )]
     generation: Option<u64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "count::read_option"
+    )]
     etag: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     created_time: Option<Moment>,

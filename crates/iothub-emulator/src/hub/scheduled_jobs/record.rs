@@ -95,7 +95,7 @@ impl ScheduledJobRecord {
         progress.failure = shown.failure_reason;
         match shown.status {
             Status::Running => progress.fail("the hub ended while the job was under way", now),
-            status if status.is_waiting() => {}
+            status if status.is_waiting() => progress.status = status,
             status => progress.end(status, time(shown.end_time).unwrap_or(now)),
         }
         let created = time(shown.created_time).unwrap_or(now);

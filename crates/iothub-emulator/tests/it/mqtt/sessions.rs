@@ -1,14 +1,14 @@
 //! What lives longer than a connection, and what does not.
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
-use iothub_emulator::{Emulator, Event, Outcome, SessionEnd};
+use iothub_emulator::{Emulator, EmulatorOptions, Event, Outcome, SessionEnd, export_state};
 
 use super::{
     connected, hub,
-    raw::{Raw, connect, puback, publish_acknowledged, subscribe, unsubscribe},
+    raw::{Raw, connect, puback, publish, publish_acknowledged, subscribe, unsubscribe},
 };
-use crate::{amqp::Service, client::Client};
+use crate::{amqp::Service, client::Client, directory::Directory};
 
 const MESSAGES: &str = "devices/lamp/messages/devicebound/#";
 
@@ -162,6 +162,83 @@ async fn a_new_identity_inherits_no_session() {
     assert_eq!(owner.delete("/devices/lamp", Some("*")).await.status, 204);
     lamp.is_closed().await;
     emulator.add_device("lamp").unwrap();
+    resumed(&emulator, false).await;
+}
+
+/// What the hub would know of sessions if it were gone now.
+fn sessions_on_disk(directory: &Directory) -> Vec<String> {
+    let copy = Directory::new();
+    fs::copy(directory.file("hub.jsonl"), copy.file("hub.jsonl")).unwrap();
+    let mut lines = Vec::new();
+    export_state(copy.path(), &mut lines).unwrap();
+    let lines = String::from_utf8(lines).unwrap();
+    let sessions = lines.lines().filter(|line| line.starts_with("{\"mqttSession\""));
+    sessions.map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn a_session_is_there_when_the_hub_is_again() {
+    let directory = Directory::new();
+    let start = || {
+        Emulator::start(EmulatorOptions {
+            data_dir: Some(directory.path().to_owned()),
+            ..Default::default()
+        })
+    };
+    let emulator = start().await.unwrap();
+    emulator.add_device("lamp").unwrap();
+    let mut service = Service::connect(&emulator).await;
+    let mut lamp = resumed(&emulator, false).await;
+    for (id, filter, qos) in [
+        (1, MESSAGES, 1),
+        (2, "$iothub/methods/POST/#", 0),
+        (3, "$iothub/twin/res/#", 0),
+    ] {
+        lamp.send(subscribe(id, filter, qos)).await;
+        lamp.packet().await;
+    }
+    let expected = r#"{"mqttSession":{"deviceId":"lamp","messages":"atLeastOnce","methods":true,"twinAnswers":true,"lastPacketId":0}}"#;
+    assert_eq!(
+        sessions_on_disk(&directory),
+        [expected],
+        "what the device was told is stored"
+    );
+    for id in ["m1", "m2"] {
+        send(&mut service, id).await;
+        lamp.publish().await;
+    }
+    lamp.send(puback(1)).await;
+    emulator
+        .journal()
+        .wait_for(|event| matches!(event, Event::Settled { sequence: 1, .. }))
+        .await;
+    service.close().await;
+    emulator.shutdown().await;
+
+    let emulator = start().await.unwrap();
+    let mut lamp = resumed(&emulator, true).await;
+    let (first, _, rest) = lamp.publish().await;
+    assert_eq!((first, &rest[..]), (0x3A, &b"\x00\x02m2"[..]));
+    let mut client = Client::new(&emulator, "service").await;
+    let invoke = async {
+        let body = r#"{"methodName":"x"}"#;
+        client.call("POST", "/twins/lamp/methods", &[], body).await
+    };
+    let answer = async {
+        let (_, topic, _) = lamp.publish().await;
+        let request = topic.split_once("$rid=").unwrap().1;
+        lamp.send(publish(&format!("$iothub/methods/res/207/?$rid={request}"), "{}"))
+            .await;
+    };
+    let (reply, ()) = tokio::join!(invoke, answer);
+    assert_eq!(reply.json()["status"], 207, "{reply:?}");
+    lamp.finish().await;
+    // One that wants to begin anew has nothing left on the disk when it is in.
+    connected(&emulator, "lamp").await;
+    assert_eq!(sessions_on_disk(&directory), <[&str; 0]>::default());
+    emulator.shutdown().await;
+
+    let emulator = start().await.unwrap();
     resumed(&emulator, false).await;
 }
 
