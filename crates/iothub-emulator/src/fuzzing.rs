@@ -23,7 +23,9 @@ use crate::{
     },
     management::{self, Management},
     mqtt,
+    state::State,
     stop::{Stop, Stopper},
+    store::transfer::{read_state, write_state},
     transfer::Dispatcher,
 };
 
@@ -146,6 +148,27 @@ pub fn configuration_lines(bytes: &[u8]) {
             panic!("{} is exported, and {error:?}", String::from_utf8_lossy(line));
         }
     }
+}
+
+/// A file of state, as `--seed` and `import` read it. What it made is exported and read again, and has to be the same.
+pub fn state(bytes: &[u8]) {
+    let read = |file: &[u8]| {
+        let state = State::empty()?;
+        read_state(&state, file, "the file")?;
+        let mut lines = Vec::new();
+        write_state(&state, &mut lines)?;
+        iothub_core::Result::Ok(lines)
+    };
+    let Ok(lines) = read(bytes) else {
+        return;
+    };
+    let again = read(&lines).expect("what was exported can be read");
+    assert!(
+        lines == again,
+        "{}\nbecame\n{}",
+        String::from_utf8_lossy(&lines),
+        String::from_utf8_lossy(&again)
+    );
 }
 
 /// Says the bytes to a door of a new hub, waits until the hub has done what it can, and hangs up.

@@ -75,6 +75,11 @@ fn configuration_lines() {
     check("configuration_lines", fuzzing::configuration_lines);
 }
 
+#[test]
+fn state() {
+    check("state", fuzzing::state);
+}
+
 /// Else nothing above would mean much.
 #[test]
 fn the_corpus_gets_past_the_doors() {
