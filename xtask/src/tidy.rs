@@ -16,24 +16,13 @@ const EDGES: &[(&str, &[&str])] = &[
     ("iothub-transport-http", &[]),
     ("iothub-transport-amqp", &["iothub-core", "iothub-transport-http"]),
     ("iothub-auth", &["iothub-core", "iothub-transport-http"]),
-    (
-        "iothub-registry",
-        &["iothub-core", "iothub-auth", "iothub-transport-http"],
-    ),
+    ("iothub-registry", &["iothub-core", "iothub-auth"]),
     (
         "iothub-service",
-        &[
-            "iothub-core",
-            "iothub-auth",
-            "iothub-transport-http",
-            "iothub-transport-amqp",
-        ],
+        &["iothub-core", "iothub-auth", "iothub-transport-amqp"],
     ),
-    ("iothub-jobs", &["iothub-core", "iothub-auth", "iothub-transport-http"]),
-    (
-        "iothub-digitaltwin",
-        &["iothub-core", "iothub-auth", "iothub-transport-http"],
-    ),
+    ("iothub-jobs", &["iothub-core", "iothub-auth"]),
+    ("iothub-digitaltwin", &["iothub-core", "iothub-auth"]),
     ("iothub-emulator", &["iothub-core"]),
     ("iothub-emulator-fuzz", &["iothub-emulator"]),
     (

@@ -1,8 +1,12 @@
 use std::sync::Arc;
 
-use azure_core::{Result, credentials::TokenCredential, http::policies::Policy};
+use azure_core::{
+    Result,
+    credentials::TokenCredential,
+    http::{ClientOptions, policies::Policy},
+};
 use iothub_core::{
-    HubHost,
+    HubHost, HubPipeline, Product,
     amqp::{CbsToken, CbsTokenKind, CbsTokenSource},
 };
 
@@ -50,6 +54,18 @@ impl Credential {
         Arc::new(AuthorizationPolicy::new(self.clone(), host.clone()))
     }
 
+    /// The way to `host` over HTTPS, for a client that is called `product`. Where `options` have no transport, it is that
+    /// of the feature `hyper`, whose connections are shared within the process.
+    ///
+    /// # Errors
+    ///
+    /// There is no transport and the feature is off, or the platform has no root certificates to check the hub's with;
+    /// or the application id in the options is not one.
+    pub fn pipeline(&self, product: Product, host: HubHost, options: ClientOptions) -> Result<HubPipeline> {
+        let authorization = self.policy(&host);
+        HubPipeline::new(product, host, authorization, with_transport(options)?)
+    }
+
     /// The same tokens for put-token on AMQP connections to `host`.
     pub fn cbs_tokens(&self, host: &HubHost) -> Arc<dyn CbsTokenSource> {
         Arc::new(CbsTokens::new(self.clone(), host.clone()))
@@ -77,6 +93,20 @@ impl Credential {
             Self::SharedAccessSignature(_) => {}
         }
     }
+}
+
+#[cfg(feature = "hyper")]
+fn with_transport(mut options: ClientOptions) -> Result<ClientOptions> {
+    if options.transport.is_none() {
+        options.transport = Some(iothub_transport_http::HyperTransport::shared()?.into());
+    }
+    Ok(options)
+}
+
+#[cfg(not(feature = "hyper"))]
+#[expect(clippy::unnecessary_wraps, reason = "with the feature it can fail")]
+fn with_transport(options: ClientOptions) -> Result<ClientOptions> {
+    Ok(options)
 }
 
 impl<T: TokenCredential + 'static> From<Arc<T>> for Credential {

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use azure_core::{
     error::ErrorKind,
-    http::{ClientOptions, JsonFormat, Method, Pager, Poller, RawResponse, Response},
+    http::{JsonFormat, Method, Pager, Poller, RawResponse, Response},
 };
 use iothub_auth::{ConnectionString, Credential};
 use iothub_core::{
@@ -73,8 +73,10 @@ impl JobClient {
             limits,
             client_options,
         } = options.unwrap_or_default();
-        let authorization = credential.into().policy(&host);
-        let hub = HubPipeline::new(PRODUCT, host, authorization, with_transport(client_options)?)?.with_limits(limits);
+        let hub = credential
+            .into()
+            .pipeline(PRODUCT, host, client_options)?
+            .with_limits(limits);
         Ok(Self {
             hub: match api_version {
                 Some(version) => hub.with_api_version(version),
@@ -422,19 +424,6 @@ fn unknown(response: &RawResponse) -> Option<HubError> {
     let known: Known = serde_json::from_slice(response.body()).ok()?;
     let is_unknown = (known.kind, known.status) == (JobType::Unknown, JobStatus::Unknown);
     is_unknown.then(|| HubError::new(HubErrorCode::JobNotFound, "the hub knows no scheduled job of this id"))
-}
-
-#[cfg(feature = "hyper")]
-fn with_transport(mut options: ClientOptions) -> Result<ClientOptions> {
-    if options.transport.is_none() {
-        options.transport = Some(iothub_transport_http::HyperTransport::shared()?.into());
-    }
-    Ok(options)
-}
-
-#[cfg(not(feature = "hyper"))]
-fn with_transport(options: ClientOptions) -> Result<ClientOptions> {
-    Ok(options)
 }
 
 const PRODUCT: Product = Product {

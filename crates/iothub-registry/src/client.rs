@@ -1,4 +1,3 @@
-use azure_core::http::ClientOptions;
 use iothub_auth::{ConnectionString, Credential};
 use iothub_core::{HubHost, HubPipeline, Product, Result};
 
@@ -79,8 +78,10 @@ impl RegistryClient {
             limits,
             client_options,
         } = options.unwrap_or_default();
-        let authorization = credential.into().policy(&host);
-        let hub = HubPipeline::new(PRODUCT, host, authorization, with_transport(client_options)?)?.with_limits(limits);
+        let hub = credential
+            .into()
+            .pipeline(PRODUCT, host, client_options)?
+            .with_limits(limits);
         Ok(Self {
             hub: match api_version {
                 Some(version) => hub.with_api_version(version),
@@ -100,19 +101,6 @@ impl RegistryClient {
         let ConnectionString { host, credential, .. } = text.parse()?;
         Self::new(host, credential, options)
     }
-}
-
-#[cfg(feature = "hyper")]
-fn with_transport(mut options: ClientOptions) -> Result<ClientOptions> {
-    if options.transport.is_none() {
-        options.transport = Some(iothub_transport_http::HyperTransport::shared()?.into());
-    }
-    Ok(options)
-}
-
-#[cfg(not(feature = "hyper"))]
-fn with_transport(options: ClientOptions) -> Result<ClientOptions> {
-    Ok(options)
 }
 
 const PRODUCT: Product = Product {

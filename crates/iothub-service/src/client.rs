@@ -14,7 +14,7 @@ use iothub_core::{
 
 use crate::{
     AmqpCarrier, FeedbackBatch, MessageIds, ServiceClientOptions, WarmUpOptions, amqp_carrier::CarrierInUse,
-    default_transport, intake::Intake,
+    default_transport::default_transport, intake::Intake,
 };
 
 mod messages;
@@ -104,7 +104,7 @@ impl ServiceClient {
         let carrier = CarrierInUse::default();
         let transport = match amqp_transport {
             Some(transport) => transport,
-            None => default_transport::amqp(amqp_carrier, &carrier)?,
+            None => default_transport(amqp_carrier, &carrier)?,
         };
         let credential = credential.into();
         let hub = pipeline(&host, &credential, client_options, application_id)?;
@@ -213,16 +213,11 @@ fn pipeline(
     mut options: ClientOptions,
     application_id: Option<String>,
 ) -> Result<Option<HubPipeline>> {
-    let transport = match options.transport.take() {
-        Some(transport) => Some(transport),
-        None => default_transport::http()?,
-    };
-    let Some(transport) = transport else {
+    if options.transport.is_none() && cfg!(not(feature = "hyper")) {
         return Ok(None);
-    };
-    options.transport = Some(transport);
+    }
     options.user_agent.application_id = options.user_agent.application_id.or(application_id);
-    HubPipeline::new(PRODUCT, host.clone(), credential.policy(host), options).map(Some)
+    credential.pipeline(PRODUCT, host.clone(), options).map(Some)
 }
 
 const PRODUCT: Product = Product {

@@ -1,14 +1,13 @@
-//! What a client speaks through unless it is given something else.
+//! What a client speaks AMQP through unless it is given something else.
 
 use std::sync::Arc;
 
-use azure_core::http::Transport;
 use iothub_core::{Result, amqp::AmqpTransport};
 
 use crate::{AmqpCarrier, amqp_carrier::CarrierInUse};
 
 #[cfg(feature = "fe2o3")]
-pub(crate) fn amqp(carrier: AmqpCarrier, in_use: &CarrierInUse) -> Result<Arc<dyn AmqpTransport>> {
+pub(crate) fn default_transport(carrier: AmqpCarrier, in_use: &CarrierInUse) -> Result<Arc<dyn AmqpTransport>> {
     use iothub_transport_amqp::{AmqpOptions, Carrier, Fe2o3Transport};
 
     let over = |carrier| -> Result<Arc<dyn AmqpTransport>> {
@@ -33,20 +32,9 @@ pub(crate) fn amqp(carrier: AmqpCarrier, in_use: &CarrierInUse) -> Result<Arc<dy
 }
 
 #[cfg(not(feature = "fe2o3"))]
-pub(crate) fn amqp(_: AmqpCarrier, _: &CarrierInUse) -> Result<Arc<dyn AmqpTransport>> {
+pub(crate) fn default_transport(_: AmqpCarrier, _: &CarrierInUse) -> Result<Arc<dyn AmqpTransport>> {
     Err(azure_core::Error::with_message(
         azure_core::error::ErrorKind::Other,
         "no AMQP transport: set `ServiceClientOptions::amqp_transport`, or turn on the feature `fe2o3` of iothub-service",
     ))
-}
-
-#[cfg(feature = "hyper")]
-pub(crate) fn http() -> Result<Option<Transport>> {
-    Ok(Some(iothub_transport_http::HyperTransport::shared()?.into()))
-}
-
-#[cfg(not(feature = "hyper"))]
-#[expect(clippy::unnecessary_wraps, reason = "with the feature it can fail")]
-pub(crate) fn http() -> Result<Option<Transport>> {
-    Ok(None)
 }
