@@ -2,28 +2,22 @@
 
 import base64
 import datetime
-import hashlib
-import hmac
 import os
 import pathlib
 import queue
 import tempfile
-import time
-import urllib.parse
 
-from azure.iot.device import IoTHubDeviceClient, IoTHubModuleClient, Message, MethodResponse, X509
+from azure.iot.device import IoTHubDeviceClient, IoTHubModuleClient, Message, X509
 from azure.iot.device.exceptions import CredentialError
-from azure.iot.hub import IoTHubRegistryManager
 from azure.iot.hub.models import CloudToDeviceMethod, Twin, TwinProperties
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 import hub
+from device import REGISTRY, answer, connected, connection_string, new_device, new_module, options
 from peer import Peer, PeerError
 
-ROOT = pathlib.Path(hub.READY["caFile"]).read_text()
-REGISTRY = IoTHubRegistryManager.from_connection_string(hub.CONNECTION_STRING)
 PATIENCE = 60
 
 
@@ -63,34 +57,6 @@ class Ours:
         return answer["status"], answer["payload"]
 
 
-def options(transport):
-    return {"websockets": transport == "mqtt-ws", "server_verification_cert": ROOT}
-
-
-def new_device(**authentication):
-    device_id = hub.new_id("python")
-    if authentication:
-        thumbprint = authentication["thumbprint"]
-        REGISTRY.create_device_with_x509(device_id, thumbprint, thumbprint, "enabled")
-        return device_id, None
-    created = REGISTRY.create_device_with_sas(device_id, "", "", "enabled")
-    return device_id, created.authentication.symmetric_key.primary_key
-
-
-def connection_string(device_id, key, module_id=None):
-    module = f";ModuleId={module_id}" if module_id else ""
-    return f"HostName={hub.HOST};DeviceId={device_id}{module};SharedAccessKey={key}"
-
-
-def connected(transport, **more):
-    """A device that is new, and connected."""
-    device_id, key = new_device()
-    text = connection_string(device_id, key)
-    client = IoTHubDeviceClient.create_from_connection_string(text, **options(transport), **more)
-    client.connect()
-    return device_id, client
-
-
 def telemetry(transport):
     device_id, client = connected(transport)
     message = Message('{"temperature": 21.5}', content_encoding="utf-8", content_type="application/json")
@@ -113,16 +79,6 @@ def messages(transport, service):
     hub.equal(message.custom_properties, {"reason": "a & b = ☕/1"})
     client.shutdown()
     hub.equal(REGISTRY.get_device(device_id).cloud_to_device_message_count, 0)
-
-
-def answer(client):
-    """Answers every method with what it was asked."""
-
-    def on_method(request):
-        payload = {"ran": request.name, "with": request.payload}
-        client.send_method_response(MethodResponse.create_from_method_request(request, 207, payload))
-
-    client.on_method_request_received = on_method
 
 
 def methods(transport, service):
@@ -163,8 +119,8 @@ def offline(transport):
 
 def modules(transport, service):
     device_id, _ = new_device()
-    created = REGISTRY.create_module_with_sas(device_id, "bulb", "", "", "")
-    text = connection_string(device_id, created.authentication.symmetric_key.primary_key, "bulb")
+    module_id, key = new_module(device_id)
+    text = connection_string(device_id, key, module_id)
     client = IoTHubModuleClient.create_from_connection_string(text, **options(transport))
     client.connect()
     client.send_message("on")
@@ -172,6 +128,24 @@ def modules(transport, service):
     hub.equal(service.invoke(device_id, "bulb", "blink", [1.5]), (207, {"ran": "blink", "with": [1.5]}))
     client.patch_twin_reported_properties({"on": True})
     hub.equal(REGISTRY.get_module_twin(device_id, "bulb").properties.reported["on"], True)
+    client.disconnect()
+    REGISTRY.update_module_twin(device_id, "bulb", Twin(properties=TwinProperties(desired={"colour": "blue"})), "*")
+    client.connect()
+    hub.equal(client.get_twin()["desired"]["colour"], "blue")
+    client.shutdown()
+
+
+def debugged(transport):
+    """A module of an edge device as it is debugged without one: the hub is its gateway."""
+    device_id, _ = new_device()
+    module_id, key = new_module(device_id)
+    os.environ["EdgeHubConnectionString"] = f"{connection_string(device_id, key, module_id)};GatewayHostName={hub.HOST}"
+    os.environ["EdgeModuleCACertificateFile"] = hub.READY["caFile"]
+    client = IoTHubModuleClient.create_from_edge_environment(websockets=transport == "mqtt-ws")
+    client.connect()
+    client.send_message_to_output(Message("on"), "lamps")
+    client.patch_twin_reported_properties({"on": True})
+    hub.equal(REGISTRY.get_module_twin(device_id, module_id).properties.reported["on"], True)
     client.shutdown()
 
 
@@ -185,15 +159,6 @@ def models(transport):
 def keys(transport):
     device_id, key = new_device()
     client = IoTHubDeviceClient.create_from_symmetric_key(key, hub.HOST, device_id, **options(transport))
-    client.connect()
-    client.send_message("on")
-    client.shutdown()
-    expiry = int(time.time()) + 3600
-    resource = urllib.parse.quote(f"{hub.HOST}/devices/{device_id}", safe="")
-    digest = hmac.new(base64.b64decode(key), f"{resource}\n{expiry}".encode(), hashlib.sha256).digest()
-    signature = urllib.parse.quote(base64.b64encode(digest), safe="")
-    token = f"SharedAccessSignature sr={resource}&sig={signature}&se={expiry}"
-    client = IoTHubDeviceClient.create_from_sastoken(token, **options(transport))
     client.connect()
     client.send_message("on")
     client.shutdown()
@@ -253,12 +218,26 @@ def certificate(name, issuer=None):
 
 def certificates(transport, service):
     identity, thumbprint = certificate("anything")
-    device_id, _ = new_device(thumbprint=thumbprint)
+    device_id = hub.new_id("python")
+    REGISTRY.create_device_with_x509(device_id, thumbprint, thumbprint, "enabled")
     client = IoTHubDeviceClient.create_from_x509_certificate(identity, hub.HOST, device_id, **options(transport))
     client.connect()
     client.send_message("on")
     answer(client)
     hub.equal(service.invoke(device_id, None, "blink", 1), (207, {"ran": "blink", "with": 1}))
+    client.shutdown()
+
+
+def module_certificates(transport):
+    identity, thumbprint = certificate("anything")
+    device_id, _ = new_device()
+    REGISTRY.create_module_with_x509(device_id, "bulb", "", thumbprint, thumbprint)
+    client = IoTHubModuleClient.create_from_x509_certificate(
+        identity, hub.HOST, device_id, "bulb", **options(transport)
+    )
+    client.connect()
+    client.patch_twin_reported_properties({"on": True})
+    hub.equal(REGISTRY.get_module_twin(device_id, "bulb").properties.reported["on"], True)
     client.shutdown()
 
 
@@ -291,7 +270,9 @@ ONCE = {
     "reads its twin, reports, and watches desired properties": twins,
     "finds desired properties that were set while it was away": offline,
     "names its model": models,
-    "signs in with a key, and with a token": keys,
+    "signs in with a key": keys,
+    "as a module: signs in with a certificate": module_certificates,
+    "as a module: made from the environment of an edge device": debugged,
     "with a wrong key is refused": refusals,
     "that has gone answers no methods": absence,
 }

@@ -1,0 +1,39 @@
+"""azure-iot-device over MQTT signs in with tokens, and goes on with newer ones."""
+
+import base64
+
+from azure.iot.device import IoTHubDeviceClient, IoTHubModuleClient
+from azure.iot.device.exceptions import CredentialError
+
+import hub
+from device import new_device, new_module, options, token
+
+
+def renewal(transport, is_module):
+    device_id, key = new_device()
+    kind, module_id = IoTHubDeviceClient, None
+    if is_module:
+        kind = IoTHubModuleClient
+        module_id, key = new_module(device_id)
+    first = token(device_id, key, module_id)
+    client = kind.create_from_sastoken(first, connection_retry=False, **options(transport))
+    client.connect()
+    client.send_message("on")
+    client.update_sastoken(token(device_id, key, module_id, lifetime=7200))
+    client.send_message("on")
+
+    wrong = base64.b64encode(bytes(32)).decode()
+    try:
+        client.update_sastoken(token(device_id, wrong, module_id))
+        # Unless the SDK waited for the new connection, that this was refused comes to light with what follows.
+        client.send_message("on")
+    except CredentialError:
+        client.shutdown()
+        return
+    raise AssertionError("a device went on with a token that is not one")
+
+
+for transport in ["mqtt", "mqtt-ws"]:
+    for who, is_module in {"device": False, "module": True}.items():
+        hub.check(f"{who}, {transport}: goes on with a newer token", lambda: renewal(transport, is_module))
+hub.finish()
