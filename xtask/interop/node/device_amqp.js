@@ -1,28 +1,20 @@
-// azure-iot-device over AMQP and over AMQP in WebSockets, with azure-iothub as the service.
+// azure-iot-device over AMQP and over AMQP in WebSockets; the service is azure-iothub, and then this workspace's own.
 'use strict';
 
 const assert = require('assert');
-const { Client, Registry } = require('azure-iothub');
+const { setImmediate: nextTurn } = require('timers/promises');
 const { Message, NoRetry } = require('azure-iot-common');
 const device = require('azure-iot-device');
 const { Amqp, AmqpWs } = require('azure-iot-device-amqp');
 const { ready, newId, selfSigned, check, finish } = require('./hub');
+const { registry, connectionString, newDevice, newModule, withWrongKey } = require('./device');
+const { withEach } = require('./services');
 
 const transports = { amqp: Amqp, 'amqp-ws': AmqpWs };
-const registry = Registry.fromConnectionString(ready.connectionString);
-const service = Client.fromConnectionString(ready.connectionString);
-
-const connectionString = ({ deviceId, moduleId, authentication }) =>
-  `HostName=${ready.host};DeviceId=${deviceId}${moduleId ? `;ModuleId=${moduleId}` : ''}` +
-  `;SharedAccessKey=${authentication.symmetricKey.primaryKey}`;
-
-// The service's receiver of feedback, of which a client has one.
-const receiver = (which) =>
-  new Promise((resolve, reject) => service[which]((error, found) => (error ? reject(error) : resolve(found))));
 
 // A device that is new, connected as the transport does it.
 async function connected(transport) {
-  const { responseBody: identity } = await registry.create({ deviceId: newId('node') });
+  const identity = await newDevice();
   const client = device.Client.fromConnectionString(connectionString(identity), transport);
   await client.open();
   return { deviceId: identity.deviceId, client };
@@ -42,54 +34,43 @@ async function telemetry(transport) {
 }
 
 // Sends messages of which the device completes, rejects and at first abandons one, and awaits what the hub says of them.
-async function messages(transport) {
+async function messages(transport, service) {
   const { deviceId, client } = await connected(transport);
-  const feedback = await receiver('getFeedbackReceiver');
-  const records = new Map();
-  const reported = new Promise((resolve, reject) => {
-    feedback.on('errorReceived', reject);
-    feedback.on('message', async (batch) => {
-      for (const record of JSON.parse(batch.getData())) {
-        if (record.deviceId === deviceId) records.set(record.originalMessageId, record.statusCode);
-      }
-      await feedback.complete(batch);
-      if (records.size === 3) resolve();
-    });
-  });
   const seen = [];
-  client.on('message', async (message) => {
+  const settle = (message) => {
     const text = message.getData().toString();
     seen.push(text);
-    if (text === 'reject') await client.reject(message);
-    else if (text === 'abandon' && seen.filter((one) => one === text).length === 1) await client.abandon(message);
-    else await client.complete(message);
+    if (text === 'reject') return client.reject(message);
+    if (text === 'abandon' && seen.filter((one) => one === text).length === 1) return client.abandon(message);
+    return client.complete(message);
+  };
+  // One after the other: of what is settled in one go, rhea makes one disposition, whatever the outcomes.
+  let settled = Promise.resolve();
+  client.on('message', (message) => {
+    settled = settled.then(() => settle(message)).then(() => nextTurn());
   });
-  for (const text of ['complete', 'reject', 'abandon']) {
-    const message = new Message(text);
-    message.messageId = text;
-    message.ack = 'full';
-    message.properties.add('reason', 'test');
-    await service.send(deviceId, message);
-  }
-  await reported;
-  feedback.removeAllListeners();
-  assert.deepStrictEqual(Object.fromEntries(records), { complete: 'Success', reject: 'Rejected', abandon: 'Success' });
+  const send = (body) => service.send(deviceId, { messageId: newId(body), body, properties: { reason: 'test' } });
+  const fates = await Promise.all(['complete', 'reject', 'abandon'].map(send));
+  assert.deepStrictEqual(fates, ['Success', 'Rejected', 'Success']);
   assert.deepStrictEqual(seen.sort(), ['abandon', 'abandon', 'complete', 'reject']);
   await client.close();
 }
 
-async function methods(transport) {
-  const { deviceId, client } = await connected(transport);
-  client.onDeviceMethod('blink', (request, response) => {
+// Answers the method `blink` with what it was asked.
+const answer = (client, listen) =>
+  client[listen]('blink', (request, response) => {
     response.send(207, { ran: request.methodName, with: request.payload }, () => {});
   });
-  const call = { methodName: 'blink', payload: { times: 3 }, responseTimeoutInSeconds: 30, connectTimeoutInSeconds: 15 };
-  for (let count = 0; count < 3; count += 1) {
-    const { result } = await service.invokeDeviceMethod(deviceId, call);
-    assert.deepStrictEqual(result, { status: 207, payload: { ran: 'blink', with: { times: 3 } } });
+
+async function methods(transport, service) {
+  const { deviceId, client } = await connected(transport);
+  answer(client, 'onDeviceMethod');
+  for (const payload of [{ times: 3 }, 'text', 1.5, [1, null], null]) {
+    const result = await service.invoke(deviceId, null, 'blink', payload);
+    assert.deepStrictEqual(result, { status: 207, payload: { ran: 'blink', with: payload } });
   }
   await client.close();
-  await assert.rejects(service.invokeDeviceMethod(deviceId, { ...call, connectTimeoutInSeconds: 0 }));
+  await assert.rejects(service.invoke(deviceId, null, 'blink', 1, 0), service.notOnline);
 }
 
 async function twins(transport) {
@@ -123,19 +104,24 @@ async function twins(transport) {
   await changed;
   clearInterval(timer);
   assert.ok(changes.at(-1).$version > 1, JSON.stringify(changes));
+  twin.setRetryPolicy(new NoRetry());
+  await twin.get();
+  assert.ok(twin.properties.desired.$version >= changes.at(-1).$version, JSON.stringify(twin.properties));
   await client.close();
 }
 
-async function modules(transport) {
-  const { deviceId } = (await registry.create({ deviceId: newId('node') })).responseBody;
-  const { responseBody: identity } = await registry.addModule({ deviceId, moduleId: 'bulb' });
+async function modules(transport, service) {
+  const identity = await newModule();
+  const { deviceId } = identity;
   const client = device.ModuleClient.fromConnectionString(connectionString(identity), transport);
+  client.setRetryPolicy(new NoRetry());
+  await client.setOptions({ productInfo: 'interop' });
   await client.open();
   await client.sendEvent(new Message('on'));
-  client.onMethod('blink', (request, response) => response.send(200, request.payload, () => {}));
-  const call = { methodName: 'blink', payload: [1.5], responseTimeoutInSeconds: 30, connectTimeoutInSeconds: 15 };
-  const { result } = await service.invokeDeviceMethod(deviceId, 'bulb', call);
-  assert.deepStrictEqual(result, { status: 200, payload: [1.5] });
+  await client.sendOutputEvent('lamps', new Message('on'));
+  answer(client, 'onMethod');
+  const result = await service.invoke(deviceId, 'bulb', 'blink', [1.5]);
+  assert.deepStrictEqual(result, { status: 207, payload: { ran: 'blink', with: [1.5] } });
   const twin = await client.getTwin();
   await new Promise((resolve, reject) => {
     twin.properties.reported.update({ on: true }, (error) => (error ? reject(error) : resolve()));
@@ -145,7 +131,7 @@ async function modules(transport) {
   await client.close();
 }
 
-async function certificates(transport) {
+async function certificates(transport, service) {
   const deviceId = newId('node');
   const { cert, key, thumbprint } = selfSigned(deviceId);
   const authentication = { type: 'selfSigned', x509Thumbprint: { primaryThumbprint: thumbprint } };
@@ -158,17 +144,14 @@ async function certificates(transport) {
   const received = new Promise((resolve, reject) => {
     client.on('message', (message) => client.complete(message).then(() => resolve(message), reject));
   });
-  await service.send(deviceId, new Message('off'));
+  assert.strictEqual(await service.send(deviceId, { messageId: newId('off'), body: 'off' }), 'Success');
   assert.strictEqual((await received).getData().toString(), 'off');
   await client.close();
 }
 
 async function refusals(transport) {
-  const { responseBody: identity } = await registry.create({ deviceId: newId('node') });
-  const wrong = connectionString({
-    ...identity,
-    authentication: { symmetricKey: { primaryKey: Buffer.alloc(32, 7).toString('base64') } },
-  });
+  const identity = await newDevice();
+  const wrong = connectionString(withWrongKey(identity));
   const client = device.Client.fromConnectionString(wrong, transport);
   client.setRetryPolicy(new NoRetry());
   await assert.rejects(client.open(), { name: 'UnauthorizedError' });
@@ -176,7 +159,7 @@ async function refusals(transport) {
 
 // A newer connection of the same device ends the older, which hears of it.
 async function takeover(transport) {
-  const { responseBody: identity } = await registry.create({ deviceId: newId('node') });
+  const identity = await newDevice();
   const connect = async () => {
     const client = device.Client.fromConnectionString(connectionString(identity), transport);
     client.setRetryPolicy(new NoRetry());
@@ -195,24 +178,32 @@ async function takeover(transport) {
   await newer.close();
 }
 
-const checks = {
-  'sends telemetry': telemetry,
+const always = {
   'completes, rejects and abandons messages; the service hears of it': messages,
-  'answers methods': methods,
-  'reads its twin, reports, and watches desired properties': twins,
+  'answers methods until it goes': methods,
   'as a module: telemetry, methods and twin': modules,
   'signs in with a certificate': certificates,
+};
+const onceOnly = {
+  'sends telemetry': telemetry,
+  'reads its twin, reports, and watches desired properties': twins,
   'with a wrong key is refused': refusals,
   'connected again takes over': takeover,
 };
 
 async function main() {
-  await service.open();
   for (const [name, transport] of Object.entries(transports)) {
-    for (const [what, body] of Object.entries(checks)) {
+    for (const [what, body] of Object.entries(onceOnly)) {
       await check(`device, ${name}: ${what}`, () => body(transport));
     }
   }
+  await withEach(async (who, service) => {
+    for (const [name, transport] of Object.entries(transports)) {
+      for (const [what, body] of Object.entries(always)) {
+        await check(`device, ${name}, service ${who}: ${what}`, () => body(transport, service));
+      }
+    }
+  });
   finish();
 }
 
