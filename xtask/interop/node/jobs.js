@@ -1,15 +1,21 @@
-// azure-iothub's JobClient schedules twin updates and methods, watches, cancels and lists them.
+// azure-iothub's JobClient schedules twin updates and methods, watches, cancels and lists them; azure-iot-device over MQTT
+// answers.
 'use strict';
 
 const assert = require('assert');
 const { setTimeout: pause } = require('timers/promises');
-const { JobClient } = require('azure-iothub');
+const { Client, JobClient } = require('azure-iothub');
+const device = require('azure-iot-device');
+const { Mqtt } = require('azure-iot-device-mqtt');
 const { ready, entra, registries, newId, refused, check, finish } = require('./hub');
+const { connectionString, newDevice } = require('./device');
 
 const clients = {
   sas: () => JobClient.fromConnectionString(ready.connectionString),
   entra: () => JobClient.fromTokenCredential(ready.host, entra()),
 };
+
+const service = Client.fromConnectionString(ready.connectionString);
 
 const hall = newId('hall');
 const lamps = ['a', 'b', 'c'].map((name) => `${hall}-${name}`);
@@ -49,6 +55,13 @@ async function twinUpdate(client, registry) {
   }
 }
 
+// What a job did with each device.
+async function rows(registry, condition) {
+  const { result, message } = await registry.createQuery(`SELECT * FROM devices.jobs WHERE ${condition}`, 10).next();
+  assert.strictEqual(message.headers['x-ms-item-type'], 'DeviceJob');
+  return result;
+}
+
 // Nobody is connected: the job completes, each device fails, and a query says why.
 async function method(client, registry) {
   const id = newId('job');
@@ -58,11 +71,44 @@ async function method(client, registry) {
   assert.deepStrictEqual([begun.jobId, begun.type], [id, 'scheduleDeviceMethod']);
   const done = await end(client, id);
   assert.deepStrictEqual([done.status, done.deviceJobStatistics], ['completed', statistics(2, 0, 2)]);
-  const query = registry.createQuery(`SELECT * FROM devices.jobs WHERE devices.jobs.jobId = '${id}'`, 10);
-  const { result, message } = await query.next();
-  assert.strictEqual(message.headers['x-ms-item-type'], 'DeviceJob');
+  const result = await rows(registry, `devices.jobs.jobId = '${id}'`);
   const found = result.map((row) => [row.deviceId, row.jobType, row.status, row.error.code]);
   assert.deepStrictEqual(found, [0, 1].map((at) => [lamps[at], 'scheduleDeviceMethod', 'failed', 'DeviceNotOnline']));
+}
+
+// A device and its module that are there answer, and a query says what.
+async function answered(client, registry) {
+  const identity = await newDevice();
+  const { deviceId } = identity;
+  const { responseBody: module } = await registry.addModule({ deviceId, moduleId: 'bulb' });
+  const lamp = device.Client.fromConnectionString(connectionString(identity), Mqtt);
+  const bulb = device.ModuleClient.fromConnectionString(connectionString(module), Mqtt);
+  await lamp.open();
+  await bulb.open();
+  const answer = (request, response) => response.send(207, { ran: request.methodName, with: request.payload }, () => {});
+  lamp.onDeviceMethod('blink', answer);
+  bulb.onMethod('blink', answer);
+
+  // The subscriptions are under way. A job of this SDK cannot wait for them, but who invokes a method can.
+  const blink = { methodName: 'blink', payload: { times: 2 }, responseTimeoutInSeconds: 30 };
+  const patient = { ...blink, connectTimeoutInSeconds: 15 };
+  await service.invokeDeviceMethod(deviceId, patient);
+  await service.invokeDeviceMethod(deviceId, 'bulb', patient);
+  const outcome = { deviceMethodResponse: { status: 207, payload: { ran: 'blink', with: { times: 2 } } } };
+  for (const [condition, moduleId] of [
+    [`deviceId = '${deviceId}'`, undefined],
+    [`FROM devices.modules WHERE deviceId = '${deviceId}' AND moduleId = 'bulb'`, 'bulb'],
+  ]) {
+    const id = newId('job');
+    await client.scheduleDeviceMethod(id, condition, blink);
+    const done = await end(client, id);
+    assert.deepStrictEqual([done.status, done.deviceJobStatistics], ['completed', statistics(1, 1, 0)]);
+    const result = await rows(registry, `jobId = '${id}' AND outcome.deviceMethodResponse.status = 207`);
+    const found = result.map((row) => [row.deviceId, row.moduleId, row.status, row.outcome]);
+    assert.deepStrictEqual(found, [[deviceId, moduleId, 'completed', outcome]]);
+  }
+  await lamp.close();
+  await bulb.close();
 }
 
 async function cancel(client) {
@@ -108,7 +154,7 @@ async function refusals(client) {
 async function main() {
   await registries.sas().addDevices(lamps.map((deviceId) => ({ deviceId, tags: { hall } })));
   for (const [auth, make] of Object.entries(clients)) {
-    for (const story of [twinUpdate, method, cancel, list, refusals]) {
+    for (const story of [twinUpdate, method, answered, cancel, list, refusals]) {
       await check(`jobs: ${story.name}, ${auth}`, () => story(make(), registries.sas()));
     }
   }

@@ -1,4 +1,5 @@
-"""azure-iot-hub's IoTHubJobManager schedules twin updates and methods, watches, cancels and lists them."""
+"""azure-iot-hub's IoTHubJobManager schedules twin updates and methods, watches, cancels and lists them; azure-iot-device
+over MQTT answers."""
 
 import datetime
 import time
@@ -6,6 +7,7 @@ import time
 from azure.iot.hub import IoTHubJobManager
 from azure.iot.hub.models import CloudToDeviceMethod, JobRequest, QuerySpecification, Twin, TwinProperties
 
+import device
 import hub
 from hub import equal, refused
 
@@ -59,23 +61,47 @@ def twin_update(jobs, registry):
         equal(registry.get_twin(lamp).properties.desired["interval"], interval)
 
 
+def blink(job_id, condition):
+    """A job that invokes a method, and waits for who has just come."""
+    call = CloudToDeviceMethod(
+        method_name="blink", payload={"times": 2}, response_timeout_in_seconds=30, connect_timeout_in_seconds=15
+    )
+    return JobRequest(job_id=job_id, type="scheduleDeviceMethod", cloud_to_device_method=call, query_condition=condition)
+
+
+def rows(registry, condition):
+    """What jobs did with each device. The SDK reads every row as a twin, so what is not in a twin is in what it does not know."""
+    text = f"SELECT * FROM devices.jobs WHERE {condition}"
+    found = registry.query_iot_hub(QuerySpecification(query=text)).items
+    return [(row.device_id, row.status, row.additional_properties) for row in found]
+
+
 def method(jobs, registry):
     """Nobody is connected: the job completes, each device fails, and a query says why."""
     job_id = hub.new_id("job")
-    blink = CloudToDeviceMethod(method_name="blink", payload={"times": 2}, response_timeout_in_seconds=30)
-    condition = f"deviceId IN ['{LAMPS[0]}', '{LAMPS[1]}']"
-    request = JobRequest(
-        job_id=job_id, type="scheduleDeviceMethod", cloud_to_device_method=blink, query_condition=condition
-    )
+    request = blink(job_id, f"deviceId IN ['{LAMPS[0]}', '{LAMPS[1]}']")
+    request.cloud_to_device_method.connect_timeout_in_seconds = 0
     begun = jobs.create_scheduled_job(job_id, request)
     equal((begun.type, begun.cloud_to_device_method.method_name), ("scheduleDeviceMethod", "blink"))
     done = end(jobs, job_id)
     equal((done.status, counts(done)), ("completed", (2, 0, 2)))
-    # The SDK reads every row as a twin, so what is not in a twin is in what it does not know.
-    text = f"SELECT * FROM devices.jobs WHERE devices.jobs.jobId = '{job_id}'"
-    rows = registry.query_iot_hub(QuerySpecification(query=text)).items
-    equal([(row.device_id, row.status) for row in rows], [(LAMPS[0], "failed"), (LAMPS[1], "failed")])
-    equal([row.additional_properties["error"]["code"] for row in rows], ["DeviceNotOnline"] * 2)
+    found = [(lamp, status, more["error"]["code"]) for lamp, status, more in rows(registry, f"jobId = '{job_id}'")]
+    equal(found, [(lamp, "failed", "DeviceNotOnline") for lamp in LAMPS[:2]])
+
+
+def answered(jobs, registry):
+    """A device that is there answers, and a query says what."""
+    job_id = hub.new_id("job")
+    lamp, client = device.connected("mqtt")
+    device.answer(client)
+    jobs.create_scheduled_job(job_id, blink(job_id, f"deviceId = '{lamp}'"))
+    done = end(jobs, job_id)
+    equal((done.status, counts(done)), ("completed", (1, 1, 0)))
+    [(who, status, more)] = rows(registry, f"jobId = '{job_id}' AND outcome.deviceMethodResponse.status = 207")
+    equal((who, status, more["jobType"]), (lamp, "completed", "scheduleDeviceMethod"))
+    payload = {"ran": "blink", "with": {"times": 2}}
+    equal(more["outcome"], {"deviceMethodResponse": {"status": 207, "payload": payload}})
+    client.shutdown()
 
 
 def cancel(jobs, _):
@@ -121,6 +147,6 @@ def refusals(jobs, _):
 SAS = hub.REGISTRIES["sas"]()
 fill(SAS)
 for auth, make in MANAGERS.items():
-    for story in (twin_update, method, cancel, listing, refusals):
+    for story in (twin_update, method, answered, cancel, listing, refusals):
         hub.check(f"jobs: {story.__name__}, {auth}", lambda: story(make(), SAS))
 hub.finish()
