@@ -1,7 +1,8 @@
-"""azure-iot-hub's DigitalTwinClient reads and patches digital twins, and invokes commands on a device that is away."""
+"""azure-iot-hub's DigitalTwinClient reads and patches digital twins, and invokes commands on azure-iot-device over MQTT."""
 
 from azure.iot.hub import DigitalTwinClient
 
+import device
 import hub
 from hub import equal, refused
 
@@ -10,10 +11,11 @@ CLIENTS = {
     "entra": lambda: DigitalTwinClient.from_token_credential(hub.HOST, hub.entra()),
 }
 
+MODEL = "dtmi:com:example:TemperatureController;1"
+
 
 def new_device():
-    device_id = hub.new_id("python")
-    hub.REGISTRIES["sas"]().create_device_with_sas(device_id, "", "", "enabled")
+    device_id, _ = device.new_device()
     return device_id
 
 
@@ -85,6 +87,30 @@ def refusals(twins):
     refused(404, "DeviceNotFound", twins.update_digital_twin, ghost, patch)
 
 
+def commands(twins, transport):
+    """A command of a component is a method whose name has the component in it."""
+    device_id, client = device.connected(transport, product_info=MODEL)
+    device.answer(client)
+    equal(twins.get_digital_twin(device_id)["$metadata"]["$model"], MODEL)
+    # The subscription may be under way; the hub waits for it.
+    patience = {"connect_timeout_in_seconds": 15, "response_timeout_in_seconds": 30}
+    equal(twins.invoke_command(device_id, "reboot", 3, **patience), {"ran": "reboot", "with": 3})
+    report = (device_id, "thermostat1", "getMaxMinReport", {"since": "2026-01-01T00:00:00Z"})
+    reported = {"ran": "thermostat1*getMaxMinReport", "with": {"since": "2026-01-01T00:00:00Z"}}
+    equal(twins.invoke_component_command(*report, **patience), reported)
+
+    # The generated layer below shows headers.
+    below = twins.protocol.digital_twin
+    for answer, expected in [
+        (below.invoke_root_level_command(device_id, "reboot", 3, raw=True), {"ran": "reboot", "with": 3}),
+        (below.invoke_component_command(*report, raw=True), reported),
+    ]:
+        equal((answer.output, answer.headers["x-ms-command-statuscode"]), (expected, 207))
+        assert answer.headers["x-ms-request-id"], answer.headers
+    client.shutdown()
+    refused(404, "DeviceNotOnline", twins.invoke_command, device_id, "reboot", 3)
+
+
 def away(twins):
     device_id = new_device()
     refused(404, "DeviceNotOnline", twins.invoke_command, device_id, "reboot", {})
@@ -103,6 +129,8 @@ for auth, make in CLIENTS.items():
     hub.check(f"patch a digital twin, {auth}", lambda: patches(make()))
     hub.check(f"digital twin ETags, {auth}", lambda: etags(make()))
     hub.check(f"refused patches of digital twins, {auth}", lambda: refusals(make()))
+for transport in ["mqtt", "mqtt-ws"]:
+    hub.check(f"commands to a device over {transport}", lambda: commands(CLIENTS["sas"](), transport))
 hub.check("commands for a device that is away, sas", lambda: away(CLIENTS["sas"]()))
 hub.check("commands are refused to Entra", lambda: no_commands(CLIENTS["entra"]()))
 hub.finish()
