@@ -107,8 +107,16 @@ def _wrap(watched, name, key):
                 answer = function(*arguments, **options)
             finally:
                 _depth.value = outer
-            if not outer:
-                _called.add(key)
+            if outer:
+                return answer
+            if inspect.isawaitable(answer):
+                return counted(answer)
+            _called.add(key)
+            return answer
+
+        async def counted(answer):
+            answer = await answer
+            _called.add(key)
             return answer
 
     setattr(watched, name, type(found)(call) if is_static else call)
