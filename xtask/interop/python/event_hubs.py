@@ -89,6 +89,27 @@ def everything(transport):
     assert abs(age.total_seconds()) < 60, age
 
 
+def batches():
+    device_id, key = new_device()
+    send(device_id, key, {"n": 1}, {"n": 2}, {"n": 3})
+    bodies, enough = [], threading.Event()
+
+    def on_event_batch(_, batch):
+        mine = [event for event in batch if event.system_properties[b"iothub-connection-device-id"] == device_id.encode()]
+        bodies.extend(json.loads(event.body_as_str()) for event in mine)
+        if len(bodies) >= 3:
+            enough.set()
+
+    client = consumer()
+    options = {"on_event_batch": on_event_batch, "starting_position": "-1", "max_wait_time": 1}
+    thread = threading.Thread(target=client.receive_batch, kwargs=options, daemon=True)
+    thread.start()
+    assert enough.wait(60), bodies
+    client.close()
+    thread.join(60)
+    hub.equal(bodies, [{"n": 1}, {"n": 2}, {"n": 3}])
+
+
 def management():
     with consumer() as client:
         properties = client.get_eventhub_properties()
@@ -173,6 +194,7 @@ def redirect():
 
 for name, transport in {"amqp": TransportType.Amqp, "amqp-ws": TransportType.AmqpOverWebsocket}.items():
     hub.check(f"event hubs: everything that a device sent, {name}", lambda: everything(transport))
+hub.check("event hubs: in batches", batches)
 hub.check("event hubs: what partitions there are and what they hold", management)
 hub.check("event hubs: from an offset, a number, a time", positions)
 hub.check("event hubs: by the hub's redirect, with uamqp", redirect)

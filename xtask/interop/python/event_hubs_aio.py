@@ -1,0 +1,70 @@
+"""azure-eventhub with coroutines reads from the built-in endpoint what a device sent."""
+
+import asyncio
+import json
+
+from azure.eventhub import TransportType
+from azure.eventhub.aio import EventHubConsumerClient
+
+import hub
+from device import connected
+
+EVENT_HUB = hub.READY["eventHubConnectionString"]
+BODIES = [{"n": 1}, {"n": 2}, {"n": 3}]
+
+
+def consumer(transport):
+    return EventHubConsumerClient.from_connection_string(
+        EVENT_HUB, consumer_group="$Default", retry_total=0, transport_type=transport
+    )
+
+
+def sender():
+    """The id of a device that has sent something."""
+    device_id, client = connected("mqtt")
+    for body in BODIES:
+        client.send_message(json.dumps(body))
+    client.shutdown()
+    return device_id
+
+
+async def read(client, receive, device_id):
+    """What a way to receive gives of a device, in the order in which it came."""
+    bodies, enough = [], asyncio.Event()
+
+    async def take(_, events):
+        for event in events if isinstance(events, list) else [events]:
+            if event.system_properties[b"iothub-connection-device-id"] == device_id.encode():
+                bodies.append(json.loads(event.body_as_str()))
+        if len(bodies) >= len(BODIES):
+            enough.set()
+
+    task = asyncio.create_task(receive(take, starting_position="-1"))
+    await asyncio.wait_for(enough.wait(), 60)
+    await client.close()
+    await task
+    return bodies
+
+
+async def one_by_one(transport, device_id):
+    client = consumer(transport)
+    hub.equal(await read(client, client.receive, device_id), BODIES)
+
+
+async def batches(transport, device_id):
+    client = consumer(transport)
+    hub.equal(await read(client, client.receive_batch, device_id), BODIES)
+
+
+async def management(transport, _):
+    async with consumer(transport) as client:
+        hub.equal((await client.get_eventhub_properties())["partition_ids"], ["0", "1", "2", "3"])
+        partitions = await client.get_partition_ids()
+        held = [await client.get_partition_properties(partition) for partition in partitions]
+        assert any(not one["is_empty"] for one in held), held
+
+
+for name, transport in {"amqp": TransportType.Amqp, "amqp-ws": TransportType.AmqpOverWebsocket}.items():
+    for what, story in {"one by one": one_by_one, "in batches": batches, "what partitions hold": management}.items():
+        hub.check(f"aio, event hubs, {name}: {what}", lambda: asyncio.run(story(transport, sender())))
+hub.finish()
