@@ -13,7 +13,7 @@ const {
   ManagedIdentityCredential,
   WorkloadIdentityCredential,
 } = require('@azure/identity');
-const { ConnectionString, Registry, SharedAccessSignature } = require('azure-iothub');
+const { Client, ConnectionString, JobClient, Registry, SharedAccessSignature } = require('azure-iothub');
 const { ready, registries, newId, refused, check, finish } = require('./hub');
 
 const app = [ready.tenantId, ready.clientId];
@@ -87,12 +87,22 @@ async function signatures() {
   const deviceId = newId('node');
   await registries.sas().create({ deviceId });
   const { HostName, SharedAccessKeyName, SharedAccessKey } = ConnectionString.parse(ready.connectionString);
-  const registry = (expiry) => Registry.fromSharedAccessSignature(
-    SharedAccessSignature.create(HostName, SharedAccessKeyName, SharedAccessKey, expiry).toString(),
-  );
   const now = Math.floor(Date.now() / 1000);
-  assert.strictEqual((await registry(now + 600).get(deviceId)).responseBody.deviceId, deviceId);
-  await refused(registry(now - 3600).get(deviceId), 'UnauthorizedError', 401, 'IotHubUnauthorizedAccess');
+  const sign = (expiry) => SharedAccessSignature.create(HostName, SharedAccessKeyName, SharedAccessKey, expiry).toString();
+  const [valid, expired] = [sign(now + 600), sign(now - 3600)];
+  const reads = (signature) => Registry.fromSharedAccessSignature(signature).get(deviceId);
+  assert.strictEqual((await reads(valid)).responseBody.deviceId, deviceId);
+  await refused(reads(expired), 'UnauthorizedError', 401, 'IotHubUnauthorizedAccess');
+  const looks = (signature) => JobClient.fromSharedAccessSignature(signature).getJob('nobody');
+  assert.strictEqual((await looks(valid)).jobStatus.status, 'unknown');
+  await refused(looks(expired), 'UnauthorizedError', 401, 'IotHubUnauthorizedAccess');
+  const service = Client.fromSharedAccessSignature(valid);
+  await service.open();
+  await service.send(deviceId, 'on');
+  await service.close();
+  assert.strictEqual((await registries.sas().get(deviceId)).responseBody.cloudToDeviceMessageCount, 1);
+  const late = Client.fromSharedAccessSignature(expired);
+  await assert.rejects(late.open(), (error) => error.amqpError.name === 'UnauthorizedError');
 }
 
 async function main() {

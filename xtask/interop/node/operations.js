@@ -13,6 +13,13 @@ const watched = {
   '@azure/event-hubs': ['EventHubConsumerClient'],
 };
 
+// What the types of the SDKs call private, though the names do not say so.
+const hidden = new Set([
+  'createEventProcessorForAllPartitions',
+  'createEventProcessorForSinglePartition',
+  'validateEnvironment',
+]);
+
 const known = new Map();
 const called = new Set();
 let passed = 0;
@@ -46,7 +53,7 @@ function version(name) {
 // Puts a watched function into `owner` for the one that `home` has by this name.
 function wrap({ sdk, className, operations }, owner, home, operation) {
   const found = Object.getOwnPropertyDescriptor(home, operation).value;
-  if (operation === 'constructor' || operation.startsWith('_') || operations.has(operation)) return;
+  if (operation === 'constructor' || operation.startsWith('_') || hidden.has(operation) || operations.has(operation)) return;
   if (typeof found !== 'function') return;
   operations.add(operation);
   owner[operation] = function (...parameters) {
