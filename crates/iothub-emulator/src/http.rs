@@ -25,7 +25,7 @@ mod web_socket_bytes;
 use std::{fmt, pin::pin, time::Duration};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, header::DATE};
 use http_body_util::Either;
 use hyper::{
     body::{Body, Incoming},
@@ -44,7 +44,7 @@ use tracing::{debug, info};
 use self::{answer::Answer, answer_body::AnswerBody};
 use crate::{
     blob::{self, Account, Contents},
-    hub::{CertificateChain, Door, Event, Hub},
+    hub::{CertificateChain, Door, Event, Hub, timestamp},
     stop::Stop,
     transfer::Dispatcher,
 };
@@ -137,7 +137,12 @@ async fn handle(
         Door::Http,
         outcome.as_ref().map_or(0, |response| response.status().as_u16()),
     );
-    Ok(outcome?.map(Either::Left))
+    let mut response = outcome?;
+    // By which clients see how far their clock is off.
+    if let Ok(date) = timestamp::http_date(hub.clock().now()).try_into() {
+        response.headers_mut().insert(DATE, date);
+    }
+    Ok(response.map(Either::Left))
 }
 
 /// The connection ends without an answer, because a fault says so.

@@ -10,7 +10,7 @@ use http::{
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use quick_xml::escape::escape;
-use time::{OffsetDateTime, UtcOffset, macros::format_description};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{
@@ -25,7 +25,7 @@ use super::{
     refusal::Refusal,
     sas::{Parameters, Resource},
 };
-use crate::hub::sas::percent_decode;
+use crate::hub::{sas::percent_decode, timestamp::http_date};
 
 /// Whether a path is the account's.
 pub(crate) fn is_addressed(path: &str) -> bool {
@@ -289,13 +289,6 @@ fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);
     }
-}
-
-/// A time as HTTP writes it.
-pub(super) fn http_date(time: OffsetDateTime) -> String {
-    let format =
-        format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
-    time.to_offset(UtcOffset::UTC).format(format).unwrap_or_default()
 }
 
 /// More than any client of ours sends at once.

@@ -6,10 +6,10 @@ use quick_xml::escape::escape;
 
 use super::{
     container::{Blob, Blobs},
-    door::http_date,
     refusal::Refusal,
     sas::Parameters,
 };
+use crate::hub::timestamp::http_date;
 
 /// One page of the blobs in a container, in the order of their names.
 pub(super) fn list(endpoint: &str, container: &str, blobs: &Blobs, query: &Parameters) -> Result<String, Refusal> {

@@ -6,10 +6,18 @@ pub(crate) fn text(time: Option<OffsetDateTime>) -> String {
         .unwrap_or_else(|| NEVER.to_owned())
 }
 
+/// A time as HTTP writes it.
+pub(crate) fn http_date(time: OffsetDateTime) -> String {
+    time.to_offset(UtcOffset::UTC).format(HTTP_DATE).unwrap_or_default()
+}
+
 pub(crate) const NEVER: &str = "0001-01-01T00:00:00Z";
 
 const FORMAT: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:7]Z");
+
+const HTTP_DATE: &[BorrowedFormatItem<'_>] =
+    format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
 
 #[cfg(test)]
 mod tests {
@@ -20,5 +28,12 @@ mod tests {
         let time = time::macros::datetime!(2026-01-01 01:00:00.123_456_789 +1);
         assert_eq!(text(Some(time)), "2026-01-01T00:00:00.1234567Z");
         assert_eq!(text(None), "0001-01-01T00:00:00Z");
+    }
+
+    /// The example of RFC 9110, 5.6.7, an hour farther east.
+    #[test]
+    fn http_has_a_form_of_its_own() {
+        let time = time::macros::datetime!(1994-11-06 09:49:37 +1);
+        assert_eq!(http_date(time), "Sun, 06 Nov 1994 08:49:37 GMT");
     }
 }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use iothub_auth::Credential;
+use iothub_auth::{Credential, CredentialError};
 use iothub_core::{
     HubErrorCode, ModuleId, Result,
     models::{DirectMethodRequest, DirectMethodResponse, JsonText},
@@ -184,6 +184,32 @@ async fn methods_go_on_when_a_signature_is_renewed() -> Result<()> {
 
     signature.update(signed(600));
     assert_eq!(invoke().await?.status, 200);
+    assert_eq!(times(&hub), 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_hub_whose_clock_is_ahead_teaches_the_time() -> Result<()> {
+    let hub = Hub::with_a_lamp().await;
+    let lamp = hub.device();
+    lamp.on_method(|_, _| (200, String::new()))?;
+    let service = hub.service_of("service");
+    let method = DirectMethodRequest::new("blink");
+    let invoke = || async { service.invoke_method(&hub.lamp, &method, None).await?.into_model() };
+    assert_eq!(invoke().await?.status, 200);
+
+    // More than a token is good for: the hub refuses what was signed by the client's clock.
+    hub.emulator.clock().advance(Duration::from_secs(2 * 3600));
+    assert_eq!(invoke().await?.status, 200);
+    assert_eq!(times(&hub), 2);
+
+    // What nobody's clock is off by is more likely a mistake of the hub's.
+    hub.emulator.clock().advance(Duration::from_secs(23 * 3600));
+    let error = invoke().await.unwrap_err();
+    assert!(
+        matches!(CredentialError::of(&error), Some(CredentialError::ClockSkew { .. })),
+        "{error}"
+    );
     assert_eq!(times(&hub), 2);
     Ok(())
 }
