@@ -11,10 +11,10 @@ use tokio_rustls::{Accept, server::TlsStream};
 use tracing::{Instrument, debug, info_span, warn};
 
 use crate::{
-    hub::{CertificateChain, Fault, Faults, Hub, Victim, fault::CertificateFlaw},
+    hub::{CertificateChain, Fault, Faults, Hub, Victim},
     socket::{Socket, reset},
     stop::Stop,
-    tls::Encryption,
+    tls::{Encryption, TlsFlaw},
 };
 
 /// Takes connections until the emulator stops, then waits for those it has.
@@ -22,7 +22,7 @@ use crate::{
 /// Dropping this future drops the connections with it. `hub` says what shall go wrong; at a door without, nothing does.
 pub(crate) async fn accept<H, HF, T, S, F>(listener: TcpListener, handshake: H, hub: Option<Hub>, stop: Stop, serve: S)
 where
-    H: Fn(Socket, Option<CertificateFlaw>) -> HF,
+    H: Fn(Socket, Option<TlsFlaw>) -> HF,
     HF: Future<Output = io::Result<T>> + Send + 'static,
     T: Send + 'static,
     S: Fn(T, Stop) -> F + Clone + Send + 'static,
@@ -73,26 +73,25 @@ where
 
 fn shake<H, HF>(stream: TcpStream, fault: Option<&Fault>, handshake: &H) -> HF
 where
-    H: Fn(Socket, Option<CertificateFlaw>) -> HF,
+    H: Fn(Socket, Option<TlsFlaw>) -> HF,
 {
     let _ = stream.set_nodelay(true);
     let flaw = match fault {
-        Some(Fault::Certificate { flaw }) => Some(*flaw),
+        Some(Fault::Certificate { flaw }) => Some(TlsFlaw::Certificate(*flaw)),
+        Some(Fault::OldTls) => Some(TlsFlaw::Old),
         _ => None,
     };
     handshake(Socket::new(stream, fault), flaw)
 }
 
 /// The handshake of a door with TLS.
-pub(crate) fn encrypted(
-    tls: &Encryption,
-) -> impl Fn(Socket, Option<CertificateFlaw>) -> Accept<Socket> + Send + 'static {
+pub(crate) fn encrypted(tls: &Encryption) -> impl Fn(Socket, Option<TlsFlaw>) -> Accept<Socket> + Send + 'static {
     let tls = tls.clone();
     move |socket, flaw| tls.accept(socket, flaw)
 }
 
 /// The handshake of a door without.
-pub(crate) fn plain(socket: Socket, _: Option<CertificateFlaw>) -> impl Future<Output = io::Result<Socket>> {
+pub(crate) fn plain(socket: Socket, _: Option<TlsFlaw>) -> impl Future<Output = io::Result<Socket>> {
     std::future::ready(Ok(socket))
 }
 

@@ -29,6 +29,7 @@ mod injected;
 mod link;
 mod message;
 mod node;
+mod nonsense;
 mod outbox;
 mod outcome;
 mod pairs;

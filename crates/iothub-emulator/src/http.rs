@@ -13,6 +13,7 @@ mod fault;
 mod feedback;
 mod jobs;
 mod keys;
+mod line;
 mod methods;
 mod modules;
 mod queries;
@@ -41,7 +42,7 @@ use tokio::{
 };
 use tracing::{debug, info};
 
-use self::{answer::Answer, answer_body::AnswerBody};
+use self::{answer::Answer, answer_body::AnswerBody, line::Line};
 use crate::{
     blob::{self, Account, Contents},
     hub::{CertificateChain, Door, Event, Hub, timestamp},
@@ -64,14 +65,52 @@ pub(crate) async fn serve<S>(stream: S, certificates: CertificateChain, rooms: R
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    converse(stream, stop.clone(), move |request| {
-        handle(rooms.clone(), certificates.clone(), stop.clone(), request)
-    })
-    .await;
+    let line = Line::default();
+    let leave = {
+        let (line, stop) = (line.clone(), stop.clone());
+        async move {
+            tokio::select! {
+                () = line.told_to_leave() => {}
+                () = stop.requested() => {}
+            }
+        }
+    };
+    let broken = line.broken();
+    let conversation = converse_until(stream, leave, |request| {
+        let caller = Caller {
+            certificates: certificates.clone(),
+            line: line.clone(),
+        };
+        handle(rooms.clone(), caller, stop.clone(), request)
+    });
+    tokio::select! {
+        () = conversation => {}
+        () = broken => debug!("the connection is broken, as a device asked for"),
+    }
+}
+
+/// Who is at the other end of a connection, and the connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    /// What it presented.
+    pub(crate) certificates: CertificateChain,
+    pub(crate) line: Line,
 }
 
 /// Speaks HTTP over one connection until it ends, or until the emulator stops.
 pub(crate) async fn converse<S, A, F, B, E>(stream: S, stop: Stop, answer: A)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    A: Fn(Request<Incoming>) -> F,
+    F: Future<Output = Result<Response<B>, E>> + Send + 'static,
+    B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
+    E: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    converse_until(stream, stop.requested(), answer).await;
+}
+
+/// The same, until `leave` resolves: what is under way then comes to its end.
+async fn converse_until<S, A, F, B, E>(stream: S, leave: impl Future<Output = ()>, answer: A)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     A: Fn(Request<Incoming>) -> F,
@@ -93,7 +132,7 @@ where
     let mut connection = pin!(server.serve_connection_with_upgrades(TokioIo::new(stream), service_fn(answer)));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = stop.requested() => {
+        () = leave => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
@@ -105,7 +144,7 @@ where
 
 async fn handle(
     rooms: Rooms,
-    certificates: CertificateChain,
+    caller: Caller,
     stop: Stop,
     request: Request<Incoming>,
 ) -> Result<Response<Either<AnswerBody, Contents>>, ConnectionLost> {
@@ -126,13 +165,13 @@ async fn handle(
     }
     let hub = &rooms.hub;
     if web_socket::is_asked_for(&request) {
-        let response = match web_socket::upgrade(hub, certificates, stop, request) {
+        let response = match web_socket::upgrade(hub, caller.certificates, stop, request) {
             Ok(response) => response,
             Err(failure) => Answer::refusal(&failure, hub.clock().now()).into_response(),
         };
         return Ok(response.map(|body| Either::Left(body.into())));
     }
-    let outcome = fault::answer(&rooms, &certificates, request).await;
+    let outcome = fault::answer(&rooms, &caller, request).await;
     record(
         Door::Http,
         outcome.as_ref().map_or(0, |response| response.status().as_u16()),

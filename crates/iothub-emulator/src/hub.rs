@@ -9,7 +9,7 @@ pub(crate) mod certificates;
 pub(crate) mod changes;
 pub(crate) mod clock;
 pub(crate) mod configurations;
-mod continuation;
+pub(crate) mod continuation;
 pub(crate) mod d2c;
 mod deadlines;
 pub(crate) mod desired;

@@ -37,7 +37,7 @@ pub use hub::{
     d2c::D2cMessage,
     desired::{DesiredChange, DesiredChanges},
     events_options::EventsOptions,
-    fault::{CertificateFlaw, Fault, Garble, ReturnedAs},
+    fault::{CertificateFlaw, Fault, FrameGarble, Garble, ReturnedAs, SettlementGarble, WebSocketGarble},
     faults::{Faults, When},
     grant::Principal,
     journal::{Door, Entry, Event, Journal, Operation},

@@ -22,6 +22,14 @@ use self::any_certificate::AnyCertificate;
 pub(crate) use self::encryption::Encryption;
 use crate::hub::fault::CertificateFlaw;
 
+/// What is wrong with the TLS of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TlsFlaw {
+    Certificate(CertificateFlaw),
+    /// It is 1.2, and nothing newer.
+    Old,
+}
+
 /// The authority that signs the certificates of this emulator.
 pub(crate) struct CertificateAuthority {
     certificate_pem: String,
@@ -77,8 +85,13 @@ impl CertificateAuthority {
         &self,
         host: &str,
         protocols: &[&[u8]],
-        flaw: Option<CertificateFlaw>,
+        flaw: Option<TlsFlaw>,
     ) -> Result<Arc<ServerConfig>> {
+        let (versions, flaw): (&[_], _) = match flaw {
+            Some(TlsFlaw::Old) => (&[&rustls::version::TLS12], None),
+            Some(TlsFlaw::Certificate(flaw)) => (&[&rustls::version::TLS13, &rustls::version::TLS12], Some(flaw)),
+            None => (&[&rustls::version::TLS13, &rustls::version::TLS12], None),
+        };
         let (chain, key) = match flaw {
             Some(CertificateFlaw::UnknownAuthority) => Self::named(STRANGER)?.server_certificate(host, flaw)?,
             _ => self.server_certificate(host, flaw)?,
@@ -86,7 +99,7 @@ impl CertificateAuthority {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let clients = Arc::new(AnyCertificate(Arc::clone(&provider)));
         let mut config = ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+            .with_protocol_versions(versions)
             .and_then(|builder| builder.with_client_cert_verifier(clients).with_single_cert(chain, key))
             .with_context(ErrorKind::Other, "setting up TLS")?;
         config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();

@@ -18,9 +18,10 @@ use tracing::debug;
 use super::{
     error::{AmqpError, condition},
     frame::{Frame, FrameKind, FrameReader, MAX_FRAME_SIZE, ReadError, write_empty},
-    handshake::{self, CHANNEL_MAX, IDLE_TIME_OUT, Opened},
+    handshake::{self, CHANNEL_MAX, Opened},
     injected,
     link::Link,
+    nonsense,
     peer::Peer,
     performative::{Close, End, Performative},
     session::{Session, Violation},
@@ -86,6 +87,8 @@ struct Connection {
     ended: HashSet<u16>,
     /// How often the peer has to hear from us.
     heartbeat: Option<Duration>,
+    /// How long it may be silent.
+    patience: Duration,
     state: State,
 }
 
@@ -117,6 +120,7 @@ impl Connection {
             wire: Wire::new(peer, max_frame_size.min(MAX_FRAME_SIZE as usize)),
             sessions: HashMap::new(),
             ended: HashSet::new(),
+            patience: opened.patience,
             heartbeat: idle.map(|idle| Duration::from_millis(idle.into()) / 2),
             state: State::Open,
         }
@@ -159,7 +163,7 @@ impl Connection {
             let is_open = self.state == State::Open;
             let deadline = match self.state {
                 State::Closing(until) => until,
-                _ => heard + IDLE,
+                _ => heard + self.patience,
             };
             tokio::select! {
                 written = write_some(writer, &mut self.wire.out), if unflushed || !self.wire.out.is_empty() => {
@@ -189,7 +193,7 @@ impl Connection {
                     write_empty(&mut self.wire.out);
                 }
                 () = sleep_until(deadline) => if is_open {
-                    let text = format!("nothing was heard for {} seconds", IDLE.as_secs());
+                    let text = format!("nothing was heard for {} seconds", self.patience.as_secs_f32());
                     self.close(Some(AmqpError::new(condition::RESOURCE_LIMIT_EXCEEDED, text)));
                 },
             }
@@ -325,6 +329,7 @@ impl Connection {
             Break::Connection { condition } => self.close(error(condition)),
             Break::Tcp => self.state = State::Broken,
             Break::Silence => self.state = State::Silent,
+            Break::Frame(kind) => self.wire.out.extend_from_slice(&nonsense::frame(*kind)),
             Break::Injected { device, fault } => self.break_as_asked(device, fault),
         }
     }
@@ -444,8 +449,6 @@ async fn beat(every: Option<Duration>, last: Instant) {
         None => pending().await,
     }
 }
-
-const IDLE: Duration = Duration::from_millis(IDLE_TIME_OUT as u64);
 
 /// How long a peer may take to open a connection.
 const HANDSHAKE: Duration = Duration::from_secs(60);

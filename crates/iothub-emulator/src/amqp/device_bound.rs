@@ -32,6 +32,10 @@ impl LinkTarget for DeviceBound {
                 return Settlement::Now(self.outcome(Err(failure)));
             }
             Some(Fault::ReturnMessage { outcome }) => return Settlement::Now(self.record(outcome.into())),
+            Some(Fault::GarbleSettlement { kind }) => {
+                let sent = self.send(message);
+                return Settlement::Garbled(self.outcome(sent), kind);
+            }
             Some(Fault::LoseRequest) => return Settlement::Never,
             Some(Fault::LoseAnswer) => {
                 let sent = self.send(message);

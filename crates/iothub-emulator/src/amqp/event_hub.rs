@@ -111,7 +111,11 @@ impl Node<'_> {
 }
 
 fn redirect(peer: &Peer, path: &str) -> AmqpError {
-    let (host, port) = (peer.hub.name(), peer.hub.amqps_port());
+    redirect_to(peer.hub.name(), peer.hub.amqps_port(), path)
+}
+
+/// Leads a client to a path on a host.
+pub(super) fn redirect_to(host: &str, port: u16, path: &str) -> AmqpError {
     let text = format!("the event hub is {path}");
     let mut error = AmqpError::new(condition::REDIRECT, text);
     error.info = vec![

@@ -1,4 +1,4 @@
-use std::io;
+use std::{io, time::Duration};
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
@@ -11,6 +11,7 @@ use super::{
     performative::{Close, Open, Performative},
     sasl::{self, SaslOutcome},
 };
+use crate::hub::{Fault, Victim};
 
 /// What the peer's open says that matters later.
 pub(super) struct Opened {
@@ -18,6 +19,8 @@ pub(super) struct Opened {
     pub(super) max_frame_size: u32,
     /// Milliseconds; 0 and `None` are no time-out.
     pub(super) idle_time_out: Option<u32>,
+    /// How long we listen to silence.
+    pub(super) patience: Duration,
 }
 
 /// Goes from the first byte to an open connection. `None` if the peer went away or was shown out.
@@ -26,8 +29,13 @@ where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    let opened = match protocol(reader, writer, peer).await {
-        Ok(true) => first_frame(reader).await,
+    let fault = peer.hub.fault_for(Victim::Opening);
+    let answer = || match &fault {
+        Some(Fault::IdleTimeOut { milliseconds }) => answer(*milliseconds),
+        _ => answer(Some(IDLE_TIME_OUT)),
+    };
+    let opened = match protocol(reader, writer, peer, fault.as_ref()).await {
+        Ok(true) => first_frame(reader, patience(fault.as_ref())).await,
         Ok(false) => return Ok(None),
         Err(error) => Err(error),
     };
@@ -52,16 +60,26 @@ where
 }
 
 /// Agrees on what is spoken. Some clients begin with AMQP itself, some with its security layer.
-async fn protocol<R, W>(reader: &mut FrameReader<R>, writer: &mut W, peer: &Peer) -> Result<bool, ReadError>
+async fn protocol<R, W>(
+    reader: &mut FrameReader<R>,
+    writer: &mut W,
+    peer: &Peer,
+    fault: Option<&Fault>,
+) -> Result<bool, ReadError>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
     let mut header = reader.header().await?;
+    if let Some(Fault::RefuseProtocol { sasl }) = fault {
+        writer.write_all(if *sasl { &SASL } else { &OTHER }).await?;
+        writer.flush().await?;
+        return Ok(false);
+    }
     if header == Some(SASL) {
         writer.write_all(&SASL).await?;
         writer.flush().await?;
-        match sasl::negotiate(reader, writer, &peer.hub).await {
+        match sasl::negotiate(reader, writer, &peer.hub, fault).await {
             Ok(SaslOutcome::Unknown) => {}
             Ok(SaslOutcome::Known(grant)) => {
                 if peer.add(grant).is_err() {
@@ -90,21 +108,33 @@ where
     Ok(header == Some(AMQP))
 }
 
-async fn first_frame<R: AsyncRead + Unpin>(reader: &mut FrameReader<R>) -> Result<Option<Opened>, ReadError> {
+async fn first_frame<R: AsyncRead + Unpin>(
+    reader: &mut FrameReader<R>,
+    patience: Duration,
+) -> Result<Option<Opened>, ReadError> {
     let Some(Frame { kind, body, .. }) = reader.next().await? else {
         return Ok(None);
     };
     if kind == FrameKind::Amqp && !body.is_empty() {
         let (performative, _) = Performative::read(body).map_err(|error| ReadError::Peer(error.into()))?;
         if let Performative::Open(open) = performative {
-            return opened(open).map(Some).map_err(ReadError::Peer);
+            return opened(open, patience).map(Some).map_err(ReadError::Peer);
         }
     }
     let text = "a connection begins with an open";
     Err(ReadError::Peer(AmqpError::new(condition::ILLEGAL_STATE, text)))
 }
 
-fn opened(open: Open) -> Result<Opened, AmqpError> {
+/// What a client is told is kept to, unless it is so little that a busy machine would break it.
+fn patience(fault: Option<&Fault>) -> Duration {
+    let told = match fault {
+        Some(Fault::IdleTimeOut { milliseconds }) => milliseconds.filter(|told| *told >= LEAST_TIME_OUT),
+        _ => None,
+    };
+    Duration::from_millis(told.unwrap_or(IDLE_TIME_OUT).into())
+}
+
+fn opened(open: Open, patience: Duration) -> Result<Opened, AmqpError> {
     if open.max_frame_size < MIN_MAX_FRAME_SIZE {
         let text = format!(
             "a max-frame-size is at least {MIN_MAX_FRAME_SIZE}, not {}",
@@ -116,28 +146,35 @@ fn opened(open: Open) -> Result<Opened, AmqpError> {
         container_id: open.container_id,
         max_frame_size: open.max_frame_size,
         idle_time_out: open.idle_time_out,
+        patience,
     })
 }
 
 /// What a hub says in its open, and nothing more: no capabilities, no properties.
-fn answer() -> Open {
+fn answer(idle_time_out: Option<u32>) -> Open {
     Open {
         container_id: format!("DeviceGateway_{}", Uuid::new_v4().simple()),
         hostname: Some("127.0.0.1".to_owned()),
         max_frame_size: MAX_FRAME_SIZE,
         channel_max: CHANNEL_MAX,
-        idle_time_out: Some(IDLE_TIME_OUT),
+        idle_time_out,
     }
 }
 
 const AMQP: [u8; 8] = *b"AMQP\x00\x01\x00\x00";
 const SASL: [u8; 8] = *b"AMQP\x03\x01\x00\x00";
 
+/// That of AMQP 0-9-1, which is another protocol.
+const OTHER: [u8; 8] = *b"AMQP\x00\x00\x09\x01";
+
 /// The highest channel that a hub takes.
 pub(super) const CHANNEL_MAX: u16 = 8191;
 
 /// How long a hub listens to silence, in milliseconds.
-pub(super) const IDLE_TIME_OUT: u32 = 240_000;
+const IDLE_TIME_OUT: u32 = 240_000;
+
+/// The least that a fault makes of that.
+const LEAST_TIME_OUT: u32 = 100;
 
 /// By the standard's part 2, section 2.8.19.
 const MIN_MAX_FRAME_SIZE: u32 = 512;

@@ -34,6 +34,8 @@ pub(super) struct IncomingLink {
     node: Box<dyn LinkTarget>,
     delivery_count: u32,
     credit: u32,
+    /// The most credit at once, if that is less than the node gives.
+    limit: Option<u32>,
     /// How many messages the node has not settled yet.
     unsettled: u32,
     partial: Option<Partial>,
@@ -107,11 +109,12 @@ impl Link {
 }
 
 impl IncomingLink {
-    pub(super) fn new(node: Box<dyn LinkTarget>) -> Self {
+    pub(super) fn new(node: Box<dyn LinkTarget>, limit: Option<u32>) -> Self {
         Self {
             node,
             delivery_count: 0,
             credit: 0,
+            limit,
             unsettled: 0,
             partial: None,
         }
@@ -203,7 +206,8 @@ impl IncomingLink {
 
     /// Gives new credit when half of it is used, and says whether the peer has to hear of it.
     pub(super) fn top_up(&mut self) -> bool {
-        let full = self.node.credit().saturating_sub(self.unsettled);
+        let most = self.node.credit().min(self.limit.unwrap_or(u32::MAX));
+        let full = most.saturating_sub(self.unsettled);
         let low = self.credit <= full / 2 && self.credit < full;
         if low {
             self.credit = full;

@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use uuid::Uuid;
 
 use super::{error::AmqpError, outcome::Outcome, value::Value};
-use crate::hub::{self, DataAction};
+use crate::hub::{self, DataAction, fault::SettlementGarble};
 
 /// Our end of a link, and what it takes to keep it.
 pub(crate) struct Terminus<N> {
@@ -98,6 +98,8 @@ pub(crate) struct OutgoingMessage {
 pub(crate) enum Settlement {
     Now(Outcome),
     Later(BoxFuture<'static, Outcome>),
+    /// It is told in an odd way. A fault asked for that.
+    Garbled(Outcome, SettlementGarble),
     /// It is never settled: the connection breaks. A fault asked for that.
     Never,
 }
@@ -106,7 +108,7 @@ impl Settlement {
     /// The name of the outcome, or that it is not known yet.
     pub(crate) fn name(&self) -> String {
         match self {
-            Self::Now(outcome) => outcome.name(),
+            Self::Now(outcome) | Self::Garbled(outcome, _) => outcome.name(),
             Self::Later(_) => "later".to_owned(),
             Self::Never => "never".to_owned(),
         }

@@ -8,7 +8,7 @@ use super::{
     frame::{FrameKind, FrameReader, ReadError, write_sasl},
     value::Value,
 };
-use crate::hub::{Failure, Grant, Hub, Principal};
+use crate::hub::{Failure, Fault, Grant, Hub, Principal};
 
 /// What a peer got out of the security layer.
 pub(super) enum SaslOutcome {
@@ -28,6 +28,7 @@ pub(super) async fn negotiate<R, W>(
     reader: &mut FrameReader<R>,
     writer: &mut W,
     hub: &Hub,
+    fault: Option<&Fault>,
 ) -> Result<SaslOutcome, ReadError>
 where
     R: AsyncRead + Unpin,
@@ -49,6 +50,15 @@ where
             return Err(ReadError::Peer(AmqpError::new(condition::FRAMING_ERROR, text)));
         }
     };
+    if let Some(Fault::RefuseSasl { outcome }) = fault {
+        send(
+            writer,
+            &Value::composite(OUTCOME, vec![Value::Ubyte(*outcome), Value::Null]),
+        )
+        .await?;
+        let failure = Failure::unauthorized("refused, as a test asked for");
+        return Ok(SaslOutcome::Refused(failure));
+    }
     let outcome = match init.mechanism.as_str() {
         "ANONYMOUS" | "MSSBCBS" => SaslOutcome::Unknown,
         "PLAIN" => plain(&init.response, hub).map_or_else(SaslOutcome::Refused, SaslOutcome::Known),

@@ -7,6 +7,7 @@ use tracing::info;
 use super::{
     directory,
     error::{AmqpError, condition},
+    event_hub,
     link::{End, IncomingLink, Link, MAX_MESSAGE_SIZE, OutgoingLink},
     node::{LinkRequest, OutgoingMessage, Settlement},
     outbox::{FIRST_ID, Outbox},
@@ -18,7 +19,7 @@ use super::{
     value::Value,
     wire::{LinkKey, Wake, Wire},
 };
-use crate::hub::AmqpEvent;
+use crate::hub::{AmqpEvent, Fault, Victim, fault::SettlementGarble};
 
 /// One session of a connection.
 ///
@@ -27,6 +28,8 @@ pub(super) struct Session {
     channel: u16,
     next_incoming_id: u32,
     incoming_window: u32,
+    /// How much that is when nothing is under way.
+    window: u32,
     outbox: Outbox,
     /// Null is a link that we have detached and the peer has not.
     links: HashMap<u32, Option<Link>>,
@@ -41,17 +44,22 @@ pub(super) enum Violation {
 impl Session {
     /// Answers a begin.
     pub(super) fn begin(channel: u16, begin: &Begin, wire: &mut Wire) -> Self {
+        let window = match wire.peer.hub.fault_for(Victim::Session) {
+            Some(Fault::LimitWindow { frames }) => frames,
+            _ => WINDOW,
+        };
         let session = Self {
             channel,
             next_incoming_id: begin.next_outgoing_id,
-            incoming_window: WINDOW,
+            incoming_window: window,
+            window,
             outbox: Outbox::new(channel, begin.incoming_window),
             links: HashMap::new(),
         };
         let answer = Begin {
             remote_channel: Some(channel),
             next_outgoing_id: FIRST_ID,
-            incoming_window: WINDOW,
+            incoming_window: window,
             outgoing_window: begin.incoming_window,
             handle_max: HANDLE_MAX,
         };
@@ -89,12 +97,24 @@ impl Session {
             source: &attach.source,
         };
         let address = request.address.to_owned();
-        let opened = if wire.links >= MAX_LINKS {
+        let fault = wire.peer.hub.fault_for(Victim::Link {
+            address: &address,
+            takes: is_sender,
+        });
+        let opened = if let Some(Fault::RedirectLink { host, port, .. }) = &fault {
+            Err(event_hub::redirect_to(host, *port, &address))
+        } else if wire.links >= MAX_LINKS {
             let text = format!("a connection carries at most {MAX_LINKS} links");
             Err(AmqpError::new(condition::RESOURCE_LIMIT_EXCEEDED, text))
         } else if is_sender {
-            directory::target(&request, &wire.peer)
-                .map(|target| (End::Target(IncomingLink::new(target.node)), target.access, target.end))
+            let limit = match fault {
+                Some(Fault::LimitCredit { credit, .. }) => Some(credit),
+                _ => None,
+            };
+            directory::target(&request, &wire.peer).map(|target| {
+                let end = IncomingLink::new(target.node, limit);
+                (End::Target(end), target.access, target.end)
+            })
         } else {
             let settled = attach.snd_settle_mode == SenderSettleMode::Settled;
             directory::source(&request, &wire.peer).map(|source| {
@@ -158,8 +178,8 @@ impl Session {
             ))
         })?;
         self.next_incoming_id = self.next_incoming_id.wrapping_add(1);
-        if self.incoming_window <= WINDOW / 2 {
-            self.incoming_window = WINDOW;
+        if self.incoming_window <= self.window / 2 {
+            self.incoming_window = self.window;
             self.send_flow(None, false, wire);
         }
         let handle = transfer.handle;
@@ -192,14 +212,15 @@ impl Session {
             micros = started.elapsed().as_micros(),
             "message"
         );
-        let outcome = match settlement {
+        let (outcome, garble) = match settlement {
             Settlement::Now(outcome) if wire.peer.hub.is_persisted() => {
                 self.settle(delivery_id, settled, outcome, wire);
                 self.top_up(handle, wire);
                 return Ok(());
             }
-            Settlement::Now(outcome) => ready(outcome).boxed(),
-            Settlement::Later(outcome) => outcome,
+            Settlement::Now(outcome) => (ready(outcome).boxed(), None),
+            Settlement::Later(outcome) => (outcome, None),
+            Settlement::Garbled(outcome, garble) => (ready(outcome).boxed(), Some(garble)),
             Settlement::Never => {
                 wire.is_broken = true;
                 return Ok(());
@@ -215,6 +236,7 @@ impl Session {
                 link: key,
                 delivery_id,
                 settled,
+                garble,
                 outcome: persisted.map_or_else(|failure| AmqpError::from(failure).into(), |()| outcome),
             }
         }));
@@ -280,6 +302,7 @@ impl Session {
                 link: key,
                 delivery_id,
                 settled,
+                garble,
                 outcome,
             } => {
                 let link = self.links.get_mut(&key.handle).and_then(Option::as_mut);
@@ -289,7 +312,10 @@ impl Session {
                 if let End::Target(end) = &mut link.end {
                     end.let_go();
                 }
-                self.settle(delivery_id, settled, outcome, wire);
+                match garble {
+                    Some(garble) => self.settle_oddly((key.handle, delivery_id), outcome, garble, wire),
+                    None => self.settle(delivery_id, settled, outcome, wire),
+                }
                 self.top_up(key.handle, wire);
             }
             Wake::Confirmed { confirmation, .. } => wire.send(self.channel, Performative::Disposition(confirmation)),
@@ -395,14 +421,32 @@ impl Session {
 
     /// Tells the peer what became of its delivery, unless it does not want to know.
     fn settle(&mut self, delivery_id: u32, settled: bool, outcome: Outcome, wire: &mut Wire) {
-        if settled {
-            return;
+        if !settled {
+            self.dispose((delivery_id, delivery_id), true, outcome, wire);
         }
+    }
+
+    /// The same, in a way that no hub has.
+    fn settle_oddly(&mut self, (handle, id): (u32, u32), outcome: Outcome, garble: SettlementGarble, wire: &mut Wire) {
+        match garble {
+            SettlementGarble::Twice => self.dispose((id, id), true, outcome.clone(), wire),
+            SettlementGarble::Unknown => {
+                let never = id.wrapping_add(1_000_000);
+                self.dispose((never, never.wrapping_add(100)), true, outcome.clone(), wire);
+            }
+            SettlementGarble::Range => return self.dispose((id, id.wrapping_add(100)), true, outcome, wire),
+            SettlementGarble::UnsettledFirst => self.dispose((id, id), false, outcome.clone(), wire),
+            SettlementGarble::AfterDetach => self.detach(handle, None, wire),
+        }
+        self.dispose((id, id), true, outcome, wire);
+    }
+
+    fn dispose(&mut self, (first, last): (u32, u32), settled: bool, outcome: Outcome, wire: &mut Wire) {
         let disposition = Disposition {
             role: Role::Receiver,
-            first: delivery_id,
-            last: Some(delivery_id),
-            settled: true,
+            first,
+            last: Some(last),
+            settled,
             state: Some(outcome.into()),
         };
         wire.send(self.channel, Performative::Disposition(disposition));

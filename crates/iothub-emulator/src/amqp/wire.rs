@@ -12,6 +12,7 @@ use super::{
     peer::Peer,
     performative::{Disposition, Performative, Role, Transfer},
 };
+use crate::hub::fault::SettlementGarble;
 
 /// What the sessions of one connection share: where frames go, and what is being waited for.
 pub(crate) struct Wire {
@@ -56,6 +57,8 @@ pub(crate) enum Wake {
         link: LinkKey,
         delivery_id: u32,
         settled: bool,
+        /// What shall be odd about it.
+        garble: Option<SettlementGarble>,
         outcome: Outcome,
     },
     /// What became of a message is stored, and the peer that said so can hear that it was understood.

@@ -8,6 +8,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use iothub_core::{DeviceId, HubErrorCode};
 
+use super::{Caller, line::Line};
 use crate::hub::{CertificateChain, Failure, Grant, Hub, Target, if_match::IfMatch, sas::percent_decode};
 
 /// One request, read and authenticated.
@@ -21,18 +22,15 @@ pub(crate) struct Call {
     query: Vec<(String, String)>,
     uri: Uri,
     headers: HeaderMap,
+    line: Line,
 }
 
 impl Call {
     /// Reads a request whole, after its sender has shown who it is.
-    pub(crate) async fn read(
-        hub: &Hub,
-        certificates: &CertificateChain,
-        request: Request<Incoming>,
-    ) -> Result<Self, Failure> {
+    pub(crate) async fn read(hub: &Hub, caller: &Caller, request: Request<Incoming>) -> Result<Self, Failure> {
         let (head, body) = request.into_parts();
         let path = segments(head.uri.path())?;
-        let grant = authorize(hub, certificates, &head, &path)?;
+        let grant = authorize(hub, &caller.certificates, &head, &path)?;
         grant.covers(&path.join("/"))?;
         let query = query(head.uri.query().unwrap_or_default())?;
         check_api_version(&query)?;
@@ -55,6 +53,7 @@ impl Call {
             query,
             uri: head.uri,
             headers: head.headers,
+            line: caller.line.clone(),
         })
     }
 
@@ -100,6 +99,11 @@ impl Call {
 
     pub(crate) fn headers(&self) -> &HeaderMap {
         &self.headers
+    }
+
+    /// The connection that it came over.
+    pub(crate) fn line(&self) -> &Line {
+        &self.line
     }
 
     pub(crate) fn if_match(&self) -> IfMatch {

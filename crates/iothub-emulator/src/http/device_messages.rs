@@ -13,6 +13,7 @@ use crate::hub::{D2cMessage, Failure, Hub, Outcome, timestamp};
 /// Takes one message, or a batch of them.
 pub(crate) fn send(hub: &Hub, call: &Call) -> Result<Answer, Failure> {
     let device = hub.admit(&call.grant, call.device_id()?)?;
+    device.calls_over(call.line().breaker());
     let is_batch = call.header(CONTENT_TYPE.as_str()).is_some_and(is_batch);
     if !is_batch {
         let mut message = D2cMessage::from(call.body.clone());

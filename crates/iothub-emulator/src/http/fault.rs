@@ -9,22 +9,25 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 
 use super::{
-    ConnectionLost, Rooms,
+    Caller, ConnectionLost, Rooms,
     answer::Answer,
     answer_body::{AnswerBody, bytes},
+    queries::CONTINUATION,
     router,
 };
-use crate::hub::{CertificateChain, Failure, Fault, Victim, fault::Garble};
+use crate::hub::{Failure, Fault, Victim, continuation::Continuation, fault::Garble};
 
 /// Answers a request as the hub does, unless a fault says otherwise.
 pub(crate) async fn answer(
     rooms: &Rooms,
-    certificates: &CertificateChain,
+    caller: &Caller,
     request: Request<Incoming>,
 ) -> Result<Response<AnswerBody>, ConnectionLost> {
     let hub = &rooms.hub;
-    let Some(fault) = hub.fault_for(Victim::Request) else {
-        return Ok(router::answer(rooms, certificates, request)
+    let continuation = request.headers().get(CONTINUATION).cloned();
+    let continues = continuation.as_ref().is_some_and(|token| !token.is_empty());
+    let Some(fault) = hub.fault_for(Victim::Request { continues }) else {
+        return Ok(router::answer(rooms, caller, request)
             .await
             .into_response()
             .map(AnswerBody::from));
@@ -45,10 +48,26 @@ pub(crate) async fn answer(
             *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::TEMPORARY_REDIRECT);
             return Ok(response);
         }
+        Fault::EmptyPage => {
+            let token = continuation.as_ref().and_then(|token| token.to_str().ok());
+            let token = token.and_then(Continuation::synonym).unwrap_or_default();
+            let answer = Answer::json(b"[]".to_vec()).with(CONTINUATION, &token);
+            return Ok(answer.into_response().map(AnswerBody::from));
+        }
         _ => {}
     }
-    let response = router::answer(rooms, certificates, request).await.into_response();
+    let mut response = router::answer(rooms, caller, request).await.into_response();
     match fault {
+        Fault::GoAway => {
+            caller.line.leave();
+            Ok(response.map(AnswerBody::from))
+        }
+        Fault::RepeatContinuation => {
+            if let Some(token) = continuation {
+                response.headers_mut().insert(CONTINUATION, token);
+            }
+            Ok(response.map(AnswerBody::from))
+        }
         Fault::LoseAnswer => Err(ConnectionLost),
         Fault::DelayAnswer { by } => {
             hub.clock().until(hub.clock().now() + by).await;

@@ -51,5 +51,5 @@ pub(crate) fn answer(page: Page) -> Answer {
     }
 }
 
-const CONTINUATION: HeaderName = HeaderName::from_static("x-ms-continuation");
+pub(super) const CONTINUATION: HeaderName = HeaderName::from_static("x-ms-continuation");
 const ITEM_TYPE: HeaderName = HeaderName::from_static("x-ms-item-type");

@@ -3,15 +3,15 @@ use hyper::body::Incoming;
 use iothub_core::HubErrorCode;
 
 use super::{
-    Answer, Rooms, call::Call, configurations, device_files, device_messages, devices, digital_twins, feedback, jobs,
-    keys, methods, modules, queries, scheduled_jobs, twins,
+    Answer, Caller, Rooms, call::Call, configurations, device_files, device_messages, devices, digital_twins, feedback,
+    jobs, keys, methods, modules, queries, scheduled_jobs, twins,
 };
-use crate::hub::{CertificateChain, Failure, Hub};
+use crate::hub::{Failure, Hub};
 
 /// Reads a request, has the hub do it, waits until what it did is there for good, and writes the answer.
-pub(crate) async fn answer(rooms: &Rooms, certificates: &CertificateChain, request: Request<Incoming>) -> Answer {
+pub(crate) async fn answer(rooms: &Rooms, caller: &Caller, request: Request<Incoming>) -> Answer {
     let changes_something = !request.method().is_safe();
-    let mut outcome = match Call::read(&rooms.hub, certificates, request).await {
+    let mut outcome = match Call::read(&rooms.hub, caller, request).await {
         Ok(call) => route(rooms, call).await,
         Err(failure) => Err(failure),
     };

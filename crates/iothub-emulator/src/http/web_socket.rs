@@ -12,7 +12,7 @@ use tracing::{Instrument, debug};
 use super::web_socket_bytes::WebSocketBytes;
 use crate::{
     amqp,
-    hub::{CertificateChain, Door, Failure, Hub},
+    hub::{CertificateChain, Door, Failure, Fault, Hub, Victim},
     mqtt,
     stop::Stop,
 };
@@ -52,11 +52,21 @@ pub(crate) fn upgrade(
     let accept = HeaderValue::from_str(&derive_accept_key(key.as_bytes()))
         .map_err(|_| bad("the Sec-WebSocket-Key is not text"))?;
 
+    let fault = hub.fault_for(Victim::Upgrade);
+    if let Some(Fault::RefuseUpgrade { status }) = fault {
+        let mut response = Response::default();
+        *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
+        return Ok(response);
+    }
+    let garble = match &fault {
+        Some(Fault::GarbleWebSocket { kind }) => Some(*kind),
+        _ => None,
+    };
     let hub = hub.clone();
     let upgraded = hyper::upgrade::on(&mut request);
     let connection = async move {
         let stream = match upgraded.await {
-            Ok(stream) => WebSocketBytes::new(stream).await,
+            Ok(stream) => WebSocketBytes::new(stream, garble).await,
             Err(error) => {
                 debug!(%error, "the upgrade to a WebSocket failed");
                 return;
@@ -75,7 +85,13 @@ pub(crate) fn upgrade(
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
-    headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
+    let agreed = match &fault {
+        Some(Fault::AnswerSubprotocol { protocol }) => protocol.as_deref(),
+        _ => Some(protocol),
+    };
+    if let Some(Ok(agreed)) = agreed.map(HeaderValue::from_str) {
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, agreed);
+    }
     Ok(response)
 }
 

@@ -1,4 +1,5 @@
 use std::{
+    collections::VecDeque,
     io,
     pin::Pin,
     task::{Context, Poll, ready},
@@ -13,9 +14,17 @@ use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
         Error, Message,
-        protocol::{Role, WebSocketConfig},
+        protocol::{
+            CloseFrame, Role, WebSocketConfig,
+            frame::{
+                Frame,
+                coding::{CloseCode, Data, OpCode},
+            },
+        },
     },
 };
+
+use crate::hub::fault::WebSocketGarble;
 
 /// A WebSocket as a stream of bytes: the payload of its binary messages, whose borders mean nothing.
 #[derive(Debug)]
@@ -23,10 +32,22 @@ pub(crate) struct WebSocketBytes {
     socket: WebSocketStream<TokioIo<Upgraded>>,
     /// What came and was not read yet.
     rest: Bytes,
+    odd: Odd,
+}
+
+/// What is odd about the messages that go out.
+#[derive(Debug, Default)]
+struct Odd {
+    /// What waits to go out as it is.
+    frames: VecDeque<Message>,
+    fragments: bool,
+    pings: bool,
+    /// It is closed, and says nothing more.
+    closed: bool,
 }
 
 impl WebSocketBytes {
-    pub(crate) async fn new(stream: Upgraded) -> Self {
+    pub(crate) async fn new(stream: Upgraded, garble: Option<WebSocketGarble>) -> Self {
         let config = WebSocketConfig::default()
             .max_message_size(Some(MAX_MESSAGE))
             .max_frame_size(Some(MAX_MESSAGE));
@@ -34,7 +55,70 @@ impl WebSocketBytes {
         Self {
             socket: WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await,
             rest: Bytes::new(),
+            odd: garble.map_or_else(Odd::default, Odd::of),
         }
+    }
+}
+
+impl Odd {
+    fn of(garble: WebSocketGarble) -> Self {
+        let closed = |code| {
+            let reason = "a fault that a test asked for".into();
+            Self {
+                frames: VecDeque::from([Message::Close(Some(CloseFrame { code, reason }))]),
+                closed: true,
+                ..Self::default()
+            }
+        };
+        match garble {
+            WebSocketGarble::Text => Self {
+                frames: VecDeque::from([Message::text("something else")]),
+                ..Self::default()
+            },
+            WebSocketGarble::Fragments => Self {
+                fragments: true,
+                ..Self::default()
+            },
+            WebSocketGarble::Pings => Self {
+                pings: true,
+                ..Self::default()
+            },
+            WebSocketGarble::GoingAway => closed(CloseCode::Away),
+            WebSocketGarble::Failing => closed(CloseCode::Error),
+        }
+    }
+
+    /// Puts in what carries these bytes. False if they go as they do with everybody.
+    fn take(&mut self, bytes: &[u8]) -> bool {
+        if self.pings {
+            self.frames.extend((0..PINGS).map(|_| Message::Ping(Bytes::new())));
+            self.frames.push_back(Message::Binary(Bytes::copy_from_slice(bytes)));
+        } else if self.fragments {
+            let mut parts = bytes.chunks(FRAGMENT).enumerate().peekable();
+            while let Some((at, part)) = parts.next() {
+                let opcode = OpCode::Data(if at == 0 { Data::Binary } else { Data::Continue });
+                let frame = Frame::message(Bytes::copy_from_slice(part), opcode, parts.peek().is_none());
+                self.frames.push_back(Message::Frame(frame));
+            }
+        }
+        self.pings || self.fragments
+    }
+}
+
+impl WebSocketBytes {
+    /// Sends what is odd and waits to go out.
+    fn poll_odd(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.odd.frames.is_empty() {
+            let mut socket = Pin::new(&mut self.socket);
+            ready!(socket.as_mut().poll_ready(cx)).map_err(broken)?;
+            if let Some(frame) = self.odd.frames.pop_front() {
+                Pin::new(&mut self.socket).start_send(frame).map_err(broken)?;
+            }
+        }
+        if self.odd.closed {
+            ready!(Pin::new(&mut self.socket).poll_flush(cx)).map_err(broken)?;
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -61,9 +145,16 @@ impl AsyncRead for WebSocketBytes {
 
 impl AsyncWrite for WebSocketBytes {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let bytes = bytes.get(..MAX_MESSAGE).unwrap_or(bytes);
+        ready!(self.poll_odd(cx))?;
+        if self.odd.closed {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        if self.odd.take(bytes) {
+            return Poll::Ready(Ok(bytes.len()));
+        }
         let mut socket = Pin::new(&mut self.socket);
         ready!(socket.as_mut().poll_ready(cx)).map_err(broken)?;
-        let bytes = bytes.get(..MAX_MESSAGE).unwrap_or(bytes);
         socket
             .start_send(Message::Binary(Bytes::copy_from_slice(bytes)))
             .map_err(broken)?;
@@ -71,6 +162,7 @@ impl AsyncWrite for WebSocketBytes {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_odd(cx))?;
         Pin::new(&mut self.socket).poll_flush(cx).map_err(broken)
     }
 
@@ -96,6 +188,11 @@ fn broken(error: Error) -> io::Error {
         other => io::Error::other(other),
     }
 }
+
+const PINGS: usize = 100;
+
+/// In bytes.
+const FRAGMENT: usize = 3;
 
 /// More than any AMQP frame that this hub agrees to.
 const MAX_MESSAGE: usize = 1024 * 1024;

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::sync::{mpsc, watch};
 
-use super::{Target, injected_faults::InjectedFault};
+use super::{Target, fault::FrameGarble, injected_faults::InjectedFault};
 
 /// What shall go wrong on AMQP connections, asked for by name. Clones are handles to the same.
 ///
@@ -42,6 +42,8 @@ pub(crate) enum Break {
     },
     Tcp,
     Silence,
+    /// A frame that makes no sense is sent.
+    Frame(FrameGarble),
     /// What a device on this connection has asked for.
     Injected {
         device: Target,
@@ -82,6 +84,11 @@ impl AmqpFaults {
     /// Leaves every connection open, and from now on neither reads from it nor writes to it.
     pub fn stop_responding(&self) {
         self.tell(&Break::Silence);
+    }
+
+    /// Sends a frame that makes no sense over every connection.
+    pub fn send_nonsense(&self, kind: FrameGarble) {
+        self.tell(&Break::Frame(kind));
     }
 
     /// Answers the next `count` put-token requests with `status`, whatever the token.

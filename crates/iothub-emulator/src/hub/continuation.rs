@@ -61,6 +61,15 @@ impl Continuation {
         Ok(read)
     }
 
+    /// Another token that leads to the same place.
+    pub(crate) fn synonym(token: &str) -> Option<String> {
+        let json = BASE64_URL_SAFE_NO_PAD.decode(token).ok()?;
+        let mut json: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&json).ok()?;
+        let number = json.get("n").and_then(serde_json::Value::as_u64).unwrap_or_default();
+        json.insert("n".to_owned(), number.wrapping_add(1).into());
+        Some(BASE64_URL_SAFE_NO_PAD.encode(serde_json::to_vec(&json).ok()?))
+    }
+
     pub(crate) fn token(self, query: &str) -> String {
         let query = fingerprint(query);
         // Texts and numbers can always be written.

@@ -1,7 +1,10 @@
 //! What a device may do without a connection of its own: the calls of HTTPS devices.
 
+use std::sync::Arc;
+
 use iothub_core::{DeviceId, HubErrorCode};
 use time::Duration;
+use tokio::sync::Notify;
 
 use super::{
     D2cMessage, DataAction, Failure, Grant, Hub, Outcome, Target, queue::LockedMessage, registry::Registry, sku::Meter,
@@ -35,6 +38,11 @@ impl Hub {
 }
 
 impl Caller<'_> {
+    /// Remembers the connection of a device that has none of its own, in case that it asks for that to break.
+    pub(crate) fn calls_over(&self, breaker: &Arc<Notify>) {
+        self.hub.remember_caller(&self.target, breaker);
+    }
+
     /// Takes messages for the services, all of them or none.
     pub(crate) fn send_all(&self, messages: Vec<D2cMessage>) -> Result<(), Failure> {
         self.hub.receive_batch(&self.target, messages)

@@ -1,8 +1,11 @@
+mod garble;
+
 use std::time::Duration;
 
 use iothub_core::{HubErrorCode, Result};
 use serde::{Deserialize, Serialize, Serializer};
 
+pub use self::garble::{FrameGarble, SettlementGarble, WebSocketGarble};
 use super::options::wrong;
 
 /// One thing that can go wrong, by name.
@@ -65,6 +68,12 @@ pub enum Fault {
         /// What is wrong with it.
         kind: Garble,
     },
+    /// A request is carried out, and its connection takes no further ones: HTTP/2 says so with a GOAWAY.
+    GoAway,
+    /// A request for the next page is answered with the continuation that it came with.
+    RepeatContinuation,
+    /// A request for the next page is answered with an empty one, and another continuation to the same place.
+    EmptyPage,
     /// A request for a token is refused, at the token endpoint or at one of managed identities.
     RefuseTokenRequest {
         /// With this status, from 400 to 599.
@@ -104,6 +113,70 @@ pub enum Fault {
     Certificate {
         /// What.
         flaw: CertificateFlaw,
+    },
+    /// A connection speaks TLS 1.2, and nothing newer.
+    OldTls,
+    /// A client that speaks AMQP is told that another protocol is spoken here: an older AMQP.
+    RefuseProtocol {
+        /// It is not an older one, but the security layer, without which nothing goes.
+        #[serde(default)]
+        sasl: bool,
+    },
+    /// The security layer of an AMQP connection ends with a refusal.
+    RefuseSasl {
+        /// From 1 to 4: not authenticated, and three kinds of an error of the system, of which the last may pass.
+        outcome: u8,
+    },
+    /// The hub's open of an AMQP connection has another idle time-out than a hub's.
+    IdleTimeOut {
+        /// Without it, none. From 100 on the hub keeps to it, and gives up a client that is silent for so long.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        milliseconds: Option<u32>,
+    },
+    /// A session of AMQP takes so many frames with messages at once; none at all, if that is 0.
+    LimitWindow {
+        /// How many.
+        frames: u32,
+    },
+    /// A link on which a client sends gets so much credit at once; none at all, if that is 0.
+    LimitCredit {
+        /// Part of the address, whatever the case; any link without it.
+        #[serde(default)]
+        address: String,
+        /// How much.
+        credit: u32,
+    },
+    /// A link is refused, and its client led to another host.
+    RedirectLink {
+        /// Part of the address, whatever the case; any link without it.
+        #[serde(default)]
+        address: String,
+        /// Where to.
+        host: String,
+        /// Without it, 5671.
+        #[serde(default = "amqps")]
+        port: u16,
+    },
+    /// A message over AMQP is taken, and what the client hears of that is odd.
+    GarbleSettlement {
+        /// In which way.
+        kind: SettlementGarble,
+    },
+    /// A WebSocket is refused.
+    RefuseUpgrade {
+        /// With this status, from 400 to 599.
+        status: u16,
+    },
+    /// A WebSocket is agreed to with another subprotocol than the one that was asked for.
+    AnswerSubprotocol {
+        /// Without it, with none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        protocol: Option<String>,
+    },
+    /// What comes over a WebSocket is odd.
+    GarbleWebSocket {
+        /// In which way.
+        kind: WebSocketGarble,
     },
 }
 
@@ -170,15 +243,30 @@ pub enum CertificateFlaw {
 
 /// What a fault happens to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Victim {
+pub(crate) enum Victim<'a> {
     /// A request over HTTPS.
-    Request,
+    Request {
+        /// Whether it is for the next page of an answer.
+        continues: bool,
+    },
     /// A message over AMQP.
     Message,
     /// A request for an access token.
     TokenRequest,
     /// A connection, when it is accepted.
     Connection,
+    /// An AMQP connection, when it is opened.
+    Opening,
+    /// A session, when it begins.
+    Session,
+    /// A link, when it is attached.
+    Link {
+        address: &'a str,
+        /// Whether the client sends on it.
+        takes: bool,
+    },
+    /// A request for a WebSocket.
+    Upgrade,
 }
 
 impl Fault {
@@ -194,6 +282,9 @@ impl Fault {
             Self::SlowAnswer { .. } => "slow-answer",
             Self::CutAnswer { .. } => "cut-answer",
             Self::GarbleAnswer { .. } => "garble-answer",
+            Self::GoAway => "go-away",
+            Self::RepeatContinuation => "repeat-continuation",
+            Self::EmptyPage => "empty-page",
             Self::RefuseTokenRequest { .. } => "refuse-token-request",
             Self::RefuseConnection => "refuse-connection",
             Self::CutConnection { .. } => "cut-connection",
@@ -201,27 +292,54 @@ impl Fault {
             Self::SlowConnection { .. } => "slow-connection",
             Self::SplitConnection => "split-connection",
             Self::Certificate { .. } => "certificate",
+            Self::OldTls => "old-tls",
+            Self::RefuseProtocol { .. } => "refuse-protocol",
+            Self::RefuseSasl { .. } => "refuse-sasl",
+            Self::IdleTimeOut { .. } => "idle-time-out",
+            Self::LimitWindow { .. } => "limit-window",
+            Self::LimitCredit { .. } => "limit-credit",
+            Self::RedirectLink { .. } => "redirect-link",
+            Self::GarbleSettlement { .. } => "garble-settlement",
+            Self::RefuseUpgrade { .. } => "refuse-upgrade",
+            Self::AnswerSubprotocol { .. } => "answer-subprotocol",
+            Self::GarbleWebSocket { .. } => "garble-web-socket",
         }
     }
 
-    pub(super) fn happens_to(&self, victim: Victim) -> bool {
+    pub(super) fn happens_to(&self, victim: Victim<'_>) -> bool {
         match self {
             Self::Refuse { .. } | Self::LoseAnswer | Self::LoseRequest => {
-                matches!(victim, Victim::Request | Victim::Message)
+                matches!(victim, Victim::Request { .. } | Victim::Message)
             }
             Self::RefuseTokenRequest { .. } => victim == Victim::TokenRequest,
-            Self::ReturnMessage { .. } => victim == Victim::Message,
+            Self::ReturnMessage { .. } | Self::GarbleSettlement { .. } => victim == Victim::Message,
             Self::Redirect { .. }
             | Self::DelayAnswer { .. }
             | Self::SlowAnswer { .. }
             | Self::CutAnswer { .. }
-            | Self::GarbleAnswer { .. } => victim == Victim::Request,
+            | Self::GarbleAnswer { .. }
+            | Self::GoAway => matches!(victim, Victim::Request { .. }),
+            Self::RepeatContinuation | Self::EmptyPage => victim == Victim::Request { continues: true },
             Self::RefuseConnection
             | Self::CutConnection { .. }
             | Self::SilenceConnection { .. }
             | Self::SlowConnection { .. }
             | Self::SplitConnection
-            | Self::Certificate { .. } => victim == Victim::Connection,
+            | Self::Certificate { .. }
+            | Self::OldTls => victim == Victim::Connection,
+            Self::RefuseProtocol { .. } | Self::RefuseSasl { .. } | Self::IdleTimeOut { .. } => {
+                victim == Victim::Opening
+            }
+            Self::LimitWindow { .. } => victim == Victim::Session,
+            Self::LimitCredit { address: part, .. } => {
+                matches!(victim, Victim::Link { address, takes: true } if contains(address, part))
+            }
+            Self::RedirectLink { address: part, .. } => {
+                matches!(victim, Victim::Link { address, .. } if contains(address, part))
+            }
+            Self::RefuseUpgrade { .. } | Self::AnswerSubprotocol { .. } | Self::GarbleWebSocket { .. } => {
+                victim == Victim::Upgrade
+            }
         }
     }
 
@@ -236,8 +354,16 @@ impl Fault {
             Self::Redirect { status, .. } if !(300..400).contains(status) => Err(wrong(format!(
                 "redirect: status is {status}, and has to be from 300 to 399"
             ))),
-            Self::RefuseTokenRequest { status, .. } if !(400..600).contains(status) => Err(wrong(format!(
-                "refuse-token-request: status is {status}, and has to be from 400 to 599"
+            Self::RefuseTokenRequest { status, .. } | Self::RefuseUpgrade { status }
+                if !(400..600).contains(status) =>
+            {
+                Err(wrong(format!(
+                    "{}: status is {status}, and has to be from 400 to 599",
+                    self.name()
+                )))
+            }
+            Self::RefuseSasl { outcome } if !(1..=4).contains(outcome) => Err(wrong(format!(
+                "refuse-sasl: outcome is {outcome}, and has to be from 1 to 4"
             ))),
             _ => Ok(()),
         }
@@ -246,6 +372,14 @@ impl Fault {
 
 fn by_name<S: Serializer>(code: &HubErrorCode, serializer: S) -> std::result::Result<S::Ok, S::Error> {
     serializer.serialize_str(code.as_str())
+}
+
+fn contains(address: &str, part: &str) -> bool {
+    address.to_ascii_lowercase().contains(&part.to_ascii_lowercase())
+}
+
+fn amqps() -> u16 {
+    5671
 }
 
 fn temporary() -> u16 {

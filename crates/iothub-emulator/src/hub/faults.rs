@@ -149,7 +149,7 @@ impl Faults {
     }
 
     /// What happens to a victim that is there now.
-    pub(crate) fn take(&self, victim: Victim) -> Option<Fault> {
+    pub(crate) fn take(&self, victim: Victim<'_>) -> Option<Fault> {
         let mut scheduled = self.lock();
         // Nearly always.
         if scheduled.is_empty() {
@@ -166,7 +166,7 @@ impl Faults {
     }
 
     /// The same, written down.
-    pub(crate) fn take_for(&self, victim: Victim, journal: &Journal) -> Option<Fault> {
+    pub(crate) fn take_for(&self, victim: Victim<'_>, journal: &Journal) -> Option<Fault> {
         let fault = self.take(victim)?;
         journal.record(Event::Fault { name: fault.name() });
         Some(fault)
@@ -194,7 +194,7 @@ impl Faults {
 
 impl Hub {
     /// The fault that happens to something of this kind now, written down.
-    pub(crate) fn fault_for(&self, victim: Victim) -> Option<Fault> {
+    pub(crate) fn fault_for(&self, victim: Victim<'_>) -> Option<Fault> {
         self.faults().take_for(victim, self.journal())
     }
 }
@@ -221,7 +221,7 @@ impl fmt::Debug for Faults {
 mod tests {
     use super::*;
 
-    fn names(faults: &Faults, victim: Victim, count: usize) -> Vec<Option<&'static str>> {
+    fn names(faults: &Faults, victim: Victim<'_>, count: usize) -> Vec<Option<&'static str>> {
         (0..count)
             .map(|_| faults.take(victim).map(|fault| fault.name()))
             .collect()
@@ -236,10 +236,37 @@ mod tests {
         assert_eq!(names(&faults, Victim::Message, 1), [Some("lose-answer")]);
         assert_eq!(names(&faults, Victim::Connection, 2), [Some("refuse-connection"), None]);
         assert_eq!(
-            names(&faults, Victim::Request, 3),
+            names(&faults, Victim::Request { continues: false }, 3),
             [Some("cut-answer"), Some("lose-answer"), None]
         );
         assert!(faults.scheduled().is_empty());
+    }
+
+    #[test]
+    fn links_and_pages_are_picked_by_what_they_are() {
+        let faults = Faults::default();
+        let devicebound = "DeviceBound".to_owned();
+        for fault in [
+            Fault::LimitCredit {
+                address: devicebound,
+                credit: 0,
+            },
+            Fault::EmptyPage,
+        ] {
+            faults.inject(fault, When::Next(1)).unwrap();
+        }
+        let link = |address, takes| Victim::Link { address, takes };
+        assert_eq!(names(&faults, link("$cbs", true), 1), [None]);
+        assert_eq!(names(&faults, link("/messages/devicebound", false), 1), [None]);
+        assert_eq!(
+            names(&faults, link("/messages/devicebound", true), 2),
+            [Some("limit-credit"), None]
+        );
+        assert_eq!(names(&faults, Victim::Request { continues: false }, 1), [None]);
+        assert_eq!(
+            names(&faults, Victim::Request { continues: true }, 1),
+            [Some("empty-page")]
+        );
     }
 
     #[test]
@@ -251,7 +278,7 @@ mod tests {
                 seed,
             };
             faults.inject(Fault::LoseRequest, when).unwrap();
-            names(&faults, Victim::Request, 1000)
+            names(&faults, Victim::Request { continues: false }, 1000)
         };
         assert_eq!(choices(7), choices(7));
         assert_ne!(choices(7), choices(8));
@@ -284,6 +311,8 @@ mod tests {
                 When::Next(1),
                 "from 300 to 399",
             ),
+            (Fault::RefuseSasl { outcome: 0 }, When::Next(1), "from 1 to 4"),
+            (Fault::RefuseUpgrade { status: 101 }, When::Next(1), "from 400 to 599"),
         ] {
             let error = faults.inject(fault, when).unwrap_err().to_string();
             assert!(error.contains(part), "{error}");
@@ -301,6 +330,19 @@ mod tests {
             (
                 r#"{"name":"return-message","outcome":"undeliverable"}"#,
                 "return-message",
+            ),
+            (r#"{"name":"idle-time-out"}"#, "idle-time-out"),
+            (
+                r#"{"name":"redirect-link","address":"devicebound","host":"elsewhere"}"#,
+                "redirect-link",
+            ),
+            (
+                r#"{"name":"garble-settlement","kind":"unsettled-first"}"#,
+                "garble-settlement",
+            ),
+            (
+                r#"{"name":"garble-web-socket","kind":"going-away"}"#,
+                "garble-web-socket",
             ),
         ] {
             let fault: Fault = serde_json::from_str(json).unwrap();

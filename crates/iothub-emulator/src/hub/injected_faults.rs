@@ -2,11 +2,12 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
 use iothub_core::HubErrorCode;
 use time::{Duration, OffsetDateTime};
+use tokio::sync::Notify;
 
 use super::{D2cMessage, Event, Failure, Hub, Target, deadlines::Due};
 
@@ -21,6 +22,8 @@ struct State {
     count: u64,
     /// Whose messages are refused, how, and from when until when.
     refusals: HashMap<Target, Vec<Refusal>>,
+    /// How to break the connection over which a device has sent its last message, if it has no session.
+    callers: HashMap<Target, Weak<Notify>>,
 }
 
 struct Refusal {
@@ -107,6 +110,15 @@ impl Hub {
         Ok(kept)
     }
 
+    pub(super) fn remember_caller(&self, device: &Target, breaker: &Arc<Notify>) {
+        if self.options().fault_injection {
+            let mut state = self.injected().state();
+            // Devices come and go, and each leaves no more than this.
+            state.callers.retain(|_, caller| caller.strong_count() > 0);
+            state.callers.insert(device.clone(), Arc::downgrade(breaker));
+        }
+    }
+
     fn wish(&self, source: &Target, name: &str, message: &D2cMessage) -> Result<(), Failure> {
         let wish = Wish::named(name)
             .ok_or_else(|| Failure::argument(format!("{name:?} is not a fault that a hub can be asked for")))?;
@@ -166,8 +178,12 @@ impl Hub {
         self.journal().record(Event::Fault { name: "injected" });
         if let Err(fault) = self.tell_door(&target, fault) {
             // A door that cannot do it in parts does it as a whole, unless it is about what other protocols have.
-            if matches!(fault.kind, InjectedKind::Tcp | InjectedKind::Shutdown) {
-                self.disconnect(&target);
+            let is_meant = matches!(fault.kind, InjectedKind::Tcp | InjectedKind::Shutdown);
+            if is_meant && !self.disconnect(&target) && fault.kind == InjectedKind::Tcp {
+                let caller = self.injected().state().callers.remove(&target);
+                if let Some(breaker) = caller.and_then(|caller| caller.upgrade()) {
+                    breaker.notify_one();
+                }
             }
         }
     }

@@ -1,6 +1,6 @@
 use serde::Deserialize;
 
-use crate::hub::Faults;
+use crate::hub::{Faults, fault::FrameGarble};
 
 /// Something that breaks at once, or stays broken until it is mended.
 #[derive(Deserialize)]
@@ -24,6 +24,9 @@ pub(crate) enum Disruption {
         condition: Option<String>,
     },
     StopResponding,
+    SendNonsense {
+        kind: FrameGarble,
+    },
     RefuseTokens {
         status: i32,
         #[serde(default = "one")]
@@ -42,6 +45,7 @@ pub(crate) fn cause(faults: &Faults, disruption: Disruption) {
         Disruption::EndSessions { condition } => amqp.end_sessions(condition.as_deref()),
         Disruption::CloseConnections { condition } => amqp.close_connections(condition.as_deref()),
         Disruption::StopResponding => amqp.stop_responding(),
+        Disruption::SendNonsense { kind } => amqp.send_nonsense(kind),
         Disruption::RefuseTokens { status, next } => amqp.refuse_next_tokens(status, next),
         Disruption::HoldSettlements => amqp.hold_settlements(),
         Disruption::SettleAgain => amqp.settle_again(),

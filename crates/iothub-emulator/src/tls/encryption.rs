@@ -4,8 +4,8 @@ use iothub_core::Result;
 use tokio_rustls::{Accept, TlsAcceptor};
 use tracing::warn;
 
-use super::CertificateAuthority;
-use crate::{hub::fault::CertificateFlaw, socket::Socket};
+use super::{CertificateAuthority, TlsFlaw};
+use crate::socket::Socket;
 
 /// How a door shows who it is, and hides what is said.
 #[derive(Clone)]
@@ -32,8 +32,8 @@ impl Encryption {
         })))
     }
 
-    /// `flaw` is what shall be wrong with the certificate.
-    pub(crate) fn accept(&self, socket: Socket, flaw: Option<CertificateFlaw>) -> Accept<Socket> {
+    /// `flaw` is what shall be wrong with it.
+    pub(crate) fn accept(&self, socket: Socket, flaw: Option<TlsFlaw>) -> Accept<Socket> {
         let Inner {
             authority,
             host,
@@ -44,7 +44,7 @@ impl Encryption {
             None => acceptor.accept(socket),
             Some(Ok(flawed)) => TlsAcceptor::from(flawed).accept(socket),
             Some(Err(error)) => {
-                warn!(%error, "a certificate with a flaw cannot be made");
+                warn!(%error, "TLS with a flaw cannot be set up");
                 acceptor.accept(socket)
             }
         }

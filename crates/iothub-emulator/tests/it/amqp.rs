@@ -3,7 +3,7 @@ use fe2o3_amqp_types::{
     messaging::{ApplicationProperties, Message, Outcome, Properties},
     sasl::SaslCode,
 };
-use iothub_emulator::{AmqpEvent, Door, Emulator, EmulatorOptions, Event};
+use iothub_emulator::{AmqpEvent, Door, Emulator, EmulatorOptions, Event, Fault, When};
 
 use crate::client::{self, Client};
 
@@ -162,4 +162,29 @@ async fn connections_break_when_they_are_told_to() {
     );
     assert_eq!(emulator.journal().count(gone), 1);
     emulator.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_security_layer_refuses_when_it_is_told_to() {
+    let emulator = Emulator::start(EmulatorOptions::default()).await.unwrap();
+    let connect = || {
+        let token = client::token(&emulator, "service", EXPIRY);
+        connect(&emulator, plain("service@sas.root.localhost", token))
+    };
+    for (outcome, expected) in [
+        (1, SaslCode::Auth),
+        (2, SaslCode::Sys),
+        (3, SaslCode::SysPerm),
+        (4, SaslCode::SysTemp),
+    ] {
+        emulator
+            .faults()
+            .inject(Fault::RefuseSasl { outcome }, When::Next(1))
+            .unwrap();
+        let Err(OpenError::SaslError { code, .. }) = connect().await else {
+            panic!("{outcome} is a refusal");
+        };
+        assert_eq!(code, expected);
+    }
+    connect().await.unwrap();
 }

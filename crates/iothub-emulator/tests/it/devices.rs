@@ -379,3 +379,41 @@ async fn a_device_receives_over_https() {
     emulator.clock().advance(Duration::from_secs(5));
     assert_eq!(&client.get(path).await.body[..], b"3");
 }
+
+#[tokio::test]
+async fn a_device_over_https_has_its_connection_killed() {
+    let options = EmulatorOptions {
+        hub: iothub_emulator::HubOptions {
+            fault_injection: true,
+            ..Default::default()
+        },
+        ..Default::default()
+    };
+    let emulator = Emulator::start(options).await.unwrap();
+    for id in ["lamp", "fan"] {
+        emulator.add_device(id).unwrap();
+    }
+    let mut owner = Client::new(&emulator, "iothubowner").await;
+    let mut lamp = device_client(&emulator, &mut owner, "lamp").await;
+    let mut fan = device_client(&emulator, &mut owner, "fan").await;
+    let send = async |client: &mut Client, id: &str, wish: Option<&str>| {
+        let token = client.token.clone();
+        let mut headers = vec![("authorization", token.as_str())];
+        if let Some(wish) = wish {
+            headers.push(("iothub-app-azIoTHub_FaultOperationType", wish));
+            headers.push(("iothub-app-azIoTHub_FaultOperationDelayInSecs", "60"));
+        }
+        let path = format!("/devices/{id}/messages/events?api-version=2021-04-12");
+        let reply = client.raw("POST", &path, &headers, "on").await;
+        reply.map(|reply| reply.status.as_u16())
+    };
+    assert_eq!(send(&mut fan, "fan", None).await.unwrap(), 204);
+    assert_eq!(send(&mut lamp, "lamp", Some("KillTcp")).await.unwrap(), 204);
+    assert_eq!(send(&mut lamp, "lamp", None).await.unwrap(), 204, "not yet");
+    emulator.clock().advance(Duration::from_secs(60));
+    let killed = async { while send(&mut lamp, "lamp", None).await.is_ok() {} };
+    tokio::time::timeout(Duration::from_secs(60), killed).await.unwrap();
+    assert_eq!(send(&mut fan, "fan", None).await.unwrap(), 204, "others stay");
+    let mut again = device_client(&emulator, &mut owner, "lamp").await;
+    assert_eq!(send(&mut again, "lamp", None).await.unwrap(), 204);
+}

@@ -4,7 +4,7 @@ use iothub_core::{
     HubErrorCode, Result,
     models::{Device, Twin, TwinContent},
 };
-use iothub_emulator::Event;
+use iothub_emulator::{Event, Fault, When};
 use iothub_registry::{ListDevicesOptions, QueryOptions, QueryToken};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -40,6 +40,41 @@ async fn rows_come_over_pages_of_the_size_that_was_asked_for() -> Result<()> {
         assert_eq!(lengths, expected);
         assert_eq!(ids(&by_page), ids(&all));
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_empty_page_is_passed_over_and_every_row_comes_once() -> Result<()> {
+    let hub = lamps(10).await?;
+    hub.emulator.faults().inject(Fault::EmptyPage, When::Next(2))?;
+    let found: Vec<Twin> = hub.registry.query_twins(EVERYTHING, sized(3))?.try_collect().await?;
+    let expected: Vec<Twin> = hub.registry.list_devices(None)?.try_collect().await?;
+    assert_eq!((ids(&found), found.len()), (ids(&expected), 10));
+    assert!(hub.emulator.faults().scheduled().is_empty(), "there were two");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_hub_that_leads_to_the_same_page_again_is_left() -> Result<()> {
+    let hub = lamps(10).await?;
+    hub.emulator
+        .faults()
+        .inject(Fault::RepeatContinuation, When::Next(1000))?;
+    let mut found = hub.registry.query_twins(EVERYTHING, sized(3))?;
+    let mut count = 0;
+    let error = loop {
+        match found.try_next().await {
+            Ok(Some(_)) => count += 1,
+            Ok(None) => panic!("there were ten rows, and {count} came"),
+            Err(error) => break error,
+        }
+    };
+    assert!(count <= 6, "each page once: {count}");
+    let asked = hub
+        .emulator
+        .journal()
+        .count(|event| matches!(event, Event::Request { operation, .. } if operation == "POST /devices/query"));
+    assert!(asked <= 4, "{asked} requests before {error}");
     Ok(())
 }
 

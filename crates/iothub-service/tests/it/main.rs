@@ -10,6 +10,8 @@ mod hub;
 mod messages;
 mod methods;
 mod network;
+mod nonsense;
+mod openings;
 mod proxies;
 mod refusals;
 mod traffic;
