@@ -238,6 +238,8 @@ impl Configurations {
             (None, _) => return Err(not_found(id)),
             (Some(stored), condition) => {
                 condition.check(&etag(stored.etag))?;
+                // The content that stays decides, which is a guess: what came with the request is not looked at.
+                request.target.check(&stored.content.kind)?;
                 Operation::Update
             }
         };

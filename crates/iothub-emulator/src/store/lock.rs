@@ -9,7 +9,7 @@ use iothub_core::{Error, Result};
 
 /// The right to use a data directory, which one process has at a time. It ends with the value, or with the process.
 pub(crate) struct DirectoryLock {
-    _file: File,
+    file: File,
 }
 
 impl DirectoryLock {
@@ -27,6 +27,13 @@ impl DirectoryLock {
                 )
             })
         })?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
+    }
+}
+
+impl Drop for DirectoryLock {
+    fn drop(&mut self) {
+        // Closing the file would not do: a process that was just started may have a copy of it until it is another program.
+        let _ = FileExt::unlock(&self.file);
     }
 }

@@ -489,3 +489,25 @@ async fn configurations_move_with_jobs() {
         (&json!("bad"), &json!(400_402))
     );
 }
+
+#[tokio::test]
+async fn a_condition_has_to_fit_the_content_that_stays() {
+    let (emulator, mut client) = hub().await;
+    put(&mut client, "fans", None, &fan(1, 0, "tags.floor = 1")).await;
+    let other = json!({
+        "content": {"moduleContent": {"properties.desired": {"y": 1}}},
+        "targetCondition": "FROM devices.modules WHERE moduleId = 'fan'",
+    });
+    let refused = put(&mut client, "fans", Some("*"), &other).await;
+    // With other content it would be right.
+    assert_eq!(put(&mut client, "modules", None, &other).await.outcome(), "200");
+    assert_eq!(refused.status, 400, "{refused:?}");
+    assert_eq!(
+        client.get("/configurations/fans").await.json()["targetCondition"],
+        "tags.floor = 1"
+    );
+    // What is kept can be read again.
+    let (directory, mut lines) = (crate::directory::Directory::new(), Vec::new());
+    emulator.export(&mut lines).unwrap();
+    iothub_emulator::import_state(directory.path(), &lines[..]).unwrap();
+}

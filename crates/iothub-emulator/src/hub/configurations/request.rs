@@ -72,22 +72,21 @@ impl TargetCondition {
             condition,
         })
     }
+
+    /// Refuses a condition on twins that content of this kind is not for.
+    pub(crate) fn check(&self, kind: &ContentKind) -> Result<(), Failure> {
+        match &self.condition {
+            Some(condition) => check_source(condition, kind),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Checks a condition as configurations may have it.
 pub(crate) fn condition_of(text: &str, kind: &ContentKind) -> Result<Condition, Failure> {
     let refused = |why: String| Failure::new(HubErrorCode::InvalidConfigurationTargetCondition, why);
     let condition = Condition::parse(text).map_err(|mistake| refused(mistake.to_string()))?;
-    let for_modules = matches!(kind, ContentKind::Module(_));
-    match condition.source() {
-        Source::Devices => {}
-        Source::Modules if for_modules => {}
-        _ => {
-            return Err(refused(
-                "the condition is not about the twins that the content is for".to_owned(),
-            ));
-        }
-    }
+    check_source(&condition, kind)?;
     for path in condition.paths() {
         let names: Vec<&str> = path.names().iter().map(|name| &**name).collect();
         if !matches!(
@@ -99,6 +98,16 @@ pub(crate) fn condition_of(text: &str, kind: &ContentKind) -> Result<Condition, 
         }
     }
     Ok(condition)
+}
+
+fn check_source(condition: &Condition, kind: &ContentKind) -> Result<(), Failure> {
+    match (condition.source(), kind) {
+        (Source::Devices, _) | (Source::Modules, ContentKind::Module(_)) => Ok(()),
+        _ => Err(Failure::new(
+            HubErrorCode::InvalidConfigurationTargetCondition,
+            "the condition is not about the twins that the content is for",
+        )),
+    }
 }
 
 /// Checks the query of a metric.
