@@ -18,7 +18,7 @@ use crate::{
 pub(crate) const LANGUAGES: &[(&str, &str)] = &[("python", "py"), ("node", "js")];
 
 /// What scripts have in common.
-const SHARED: &[&str] = &["device", "hub", "operations", "peer", "services"];
+const SHARED: &[&str] = &["certificate", "device", "hub", "operations", "peer", "services"];
 
 const EMULATOR: &str = "iothub-emulator";
 

@@ -53,6 +53,7 @@ async function connected() {
   const key = identity.authentication.symmetricKey.primaryKey;
   const text = `HostName=${ready.host};DeviceId=${identity.deviceId};SharedAccessKey=${key}`;
   const camera = device.Client.fromConnectionString(text, Http);
+  await camera.setOptions({ http: { receivePolicy: { interval: 60, manualPolling: false } } });
   await camera.open();
   return { deviceId: identity.deviceId, camera };
 }
@@ -71,7 +72,7 @@ async function telemetry() {
 
 async function messages(service) {
   const { deviceId, camera } = await connected();
-  await camera.setOptions({ http: { receivePolicy: { interval: 1, manualPolling: false } } });
+  await camera.setTransportOptions({ interval: 1, manualPolling: false });
   for (const text of ['complete', 'reject', 'abandon']) {
     await service.send(deviceId, text);
   }

@@ -1,4 +1,5 @@
-// azure-iot-device signs in with tokens, of its own making and of others', and goes on with newer ones.
+// azure-iot-device signs in with tokens, of its own making and of others', and goes on with newer ones; where its modules are
+// debugged, they find in the environment how.
 'use strict';
 
 const assert = require('assert');
@@ -8,8 +9,8 @@ const device = require('azure-iot-device');
 const { Amqp, AmqpWs } = require('azure-iot-device-amqp');
 const { Http } = require('azure-iot-device-http');
 const { Mqtt, MqttWs } = require('azure-iot-device-mqtt');
-const { check, finish } = require('./hub');
-const { connectionString, newDevice, newModule, token, withWrongKey } = require('./device');
+const { ready, check, finish } = require('./hub');
+const { registry, connectionString, newDevice, newModule, token, withWrongKey } = require('./device');
 
 const transports = { http: Http, amqp: Amqp, 'amqp-ws': AmqpWs, mqtt: Mqtt, 'mqtt-ws': MqttWs };
 
@@ -50,6 +51,18 @@ async function provider(kind, make, transport) {
   await assert.rejects(stranger.open().then(() => stranger.sendEvent(new Message('on'))), { name: 'UnauthorizedError' });
 }
 
+async function environment(transport) {
+  const identity = await newModule();
+  process.env.EdgeHubConnectionString = `${connectionString(identity)};GatewayHostName=${ready.host}`;
+  process.env.EdgeModuleCACertificateFile = ready.caFile;
+  const client = await device.ModuleClient.fromEnvironment(transport);
+  await client.open();
+  await client.sendEvent(new Message('on'));
+  const { responseBody: seen } = await registry.getModule(identity.deviceId, identity.moduleId);
+  assert.strictEqual(seen.connectionState, 'Connected');
+  await client.close();
+}
+
 async function main() {
   for (const [name, transport] of Object.entries(transports)) {
     for (const [who, kind, make] of [['device', device.Client, newDevice], ['module', device.ModuleClient, newModule]]) {
@@ -58,6 +71,7 @@ async function main() {
       await check(`${who}, ${name}: goes on with a newer token`, () => renewal(kind, make, transport));
       await check(`${who}, ${name}: makes tokens with a provider`, () => provider(kind, make, transport));
     }
+    if (transport !== Http) await check(`module, ${name}: made from the environment`, () => environment(transport));
   }
   finish();
 }

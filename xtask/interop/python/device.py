@@ -1,8 +1,10 @@
 """A device of azure-iot-device over MQTT, for scripts that want one at the other end."""
 
 import base64
+import contextlib
 import hashlib
 import hmac
+import os
 import pathlib
 import time
 import urllib.parse
@@ -45,6 +47,21 @@ def token(device_id, key, module_id=None, lifetime=3600):
     digest = hmac.new(base64.b64decode(key), f"{resource}\n{expiry}".encode(), hashlib.sha256).digest()
     signature = urllib.parse.quote(base64.b64encode(digest), safe="")
     return f"SharedAccessSignature sr={resource}&sig={signature}&se={expiry}"
+
+
+@contextlib.contextmanager
+def debugging(device_id, key, module_id):
+    """The environment in which modules of an edge device are debugged without one: the hub is its gateway."""
+    environment = {
+        "EdgeHubConnectionString": f"{connection_string(device_id, key, module_id)};GatewayHostName={hub.HOST}",
+        "EdgeModuleCACertificateFile": hub.READY["caFile"],
+    }
+    os.environ.update(environment)
+    try:
+        yield
+    finally:
+        for name in environment:
+            del os.environ[name]
 
 
 def connected(transport, **more):

@@ -9,7 +9,8 @@ from azure.iot.device.exceptions import CredentialError
 from azure.iot.hub.models import CloudToDeviceMethod, Twin, TwinProperties
 
 import hub
-from device import REGISTRY, connection_string, new_device, new_module, options, token
+from certificate import certificate
+from device import REGISTRY, connection_string, debugging, new_device, new_module, options, token
 
 PATIENCE = 60
 CALL = CloudToDeviceMethod(
@@ -23,8 +24,9 @@ def service(call, *arguments):
 
 
 async def answer(client, invoked):
-    """Answers the method that is being invoked."""
-    request = await asyncio.wait_for(client.receive_method_request("blink"), PATIENCE)
+    """Answers the method that is being invoked. What comes before somebody asks for it by name, the SDK keeps for who does not."""
+    request = await asyncio.wait_for(client.receive_method_request(), PATIENCE)
+    hub.equal(request.name, "blink")
     await client.send_method_response(MethodResponse.create_from_method_request(request, 207, [request.payload]))
     result = await invoked
     hub.equal((result.status, result.payload), (207, [{"times": 3}]))
@@ -136,11 +138,41 @@ async def tokens(transport, is_module):
     raise AssertionError("a device went on with a token that is not one")
 
 
+async def certificates(transport):
+    identity, thumbprint = certificate("anything")
+    device_id = hub.new_id("python")
+    REGISTRY.create_device_with_x509(device_id, thumbprint, thumbprint, "enabled")
+    REGISTRY.create_module_with_x509(device_id, "bulb", "", thumbprint, thumbprint)
+    names = (identity, hub.HOST, device_id)
+    for client in [
+        IoTHubDeviceClient.create_from_x509_certificate(*names, **options(transport)),
+        IoTHubModuleClient.create_from_x509_certificate(*names, "bulb", **options(transport)),
+    ]:
+        await client.connect()
+        await client.patch_twin_reported_properties({"on": True})
+        await client.shutdown()
+    hub.equal(REGISTRY.get_twin(device_id).properties.reported["on"], True)
+    hub.equal(REGISTRY.get_module_twin(device_id, "bulb").properties.reported["on"], True)
+
+
+async def debugged(transport):
+    device_id, _ = new_device()
+    module_id, key = new_module(device_id)
+    with debugging(device_id, key, module_id):
+        client = IoTHubModuleClient.create_from_edge_environment(websockets=transport == "mqtt-ws")
+    await client.connect()
+    await client.patch_twin_reported_properties({"on": True})
+    hub.equal(REGISTRY.get_module_twin(device_id, module_id).properties.reported["on"], True)
+    await client.shutdown()
+
+
 STORIES = {
     "device, {}: asks for messages, methods and changes of its twin": device_asks,
     "device, {}: is told of messages, methods and changes of its twin": device_is_told,
     "device, {}: goes on with a newer token": lambda transport: tokens(transport, False),
+    "device and module, {}: sign in with a certificate": certificates,
     "module, {}: telemetry, methods and twin": module,
+    "module, {}: made from the environment of an edge device": debugged,
     "module, {}: goes on with a newer token": lambda transport: tokens(transport, True),
 }
 

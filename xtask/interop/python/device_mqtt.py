@@ -1,21 +1,19 @@
 """azure-iot-device over MQTT and over MQTT in WebSockets; the service is azure-iot-hub, and then this workspace's own."""
 
 import base64
-import datetime
 import os
 import pathlib
 import queue
-import tempfile
 
-from azure.iot.device import IoTHubDeviceClient, IoTHubModuleClient, Message, X509
+from azure.iot.device import IoTHubDeviceClient, IoTHubModuleClient, Message
 from azure.iot.device.exceptions import CredentialError
 from azure.iot.hub.models import CloudToDeviceMethod, Twin, TwinProperties
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives import serialization
 
 import hub
-from device import REGISTRY, answer, connected, connection_string, new_device, new_module, options
+from certificate import certificate
+from device import REGISTRY, answer, connected, connection_string, debugging, new_device, new_module, options
 from peer import Peer, PeerError
 
 PATIENCE = 60
@@ -136,12 +134,10 @@ def modules(transport, service):
 
 
 def debugged(transport):
-    """A module of an edge device as it is debugged without one: the hub is its gateway."""
     device_id, _ = new_device()
     module_id, key = new_module(device_id)
-    os.environ["EdgeHubConnectionString"] = f"{connection_string(device_id, key, module_id)};GatewayHostName={hub.HOST}"
-    os.environ["EdgeModuleCACertificateFile"] = hub.READY["caFile"]
-    client = IoTHubModuleClient.create_from_edge_environment(websockets=transport == "mqtt-ws")
+    with debugging(device_id, key, module_id):
+        client = IoTHubModuleClient.create_from_edge_environment(websockets=transport == "mqtt-ws")
     client.connect()
     client.send_message_to_output(Message("on"), "lamps")
     client.patch_twin_reported_properties({"on": True})
@@ -189,31 +185,6 @@ def absence(transport):
         hub.equal(error.code, "DeviceNotOnline")
         return
     raise AssertionError("a device that is not there ran a method")
-
-
-def certificate(name, issuer=None):
-    """A certificate and its key in files, signed by itself or by the authority that the hub trusts."""
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.timezone.utc)
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer[0].subject if issuer else subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-    )
-    signed = builder.sign(issuer[1] if issuer else key, hashes.SHA256())
-    folder = pathlib.Path(tempfile.mkdtemp())
-    pem = serialization.Encoding.PEM
-    (folder / "cert.pem").write_bytes(signed.public_bytes(pem))
-    (folder / "key.pem").write_bytes(
-        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    identity = X509(cert_file=str(folder / "cert.pem"), key_file=str(folder / "key.pem"))
-    return identity, signed.fingerprint(hashes.SHA256()).hex()
 
 
 def certificates(transport, service):

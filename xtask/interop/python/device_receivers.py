@@ -16,10 +16,10 @@ RED = Twin(properties=TwinProperties(desired={"colour": "red"}))
 
 
 def methods(client, invoke):
-    """Answers a method while the service waits."""
+    """Answers a method while the service waits. What comes before somebody asks for it by name, the SDK keeps for who does not."""
     with concurrent.futures.ThreadPoolExecutor() as service:
         invoked = service.submit(invoke)
-        request = client.receive_method_request("blink", timeout=PATIENCE)
+        request = client.receive_method_request(timeout=PATIENCE)
         hub.equal((request.name, request.payload), ("blink", {"times": 3}))
         client.send_method_response(MethodResponse.create_from_method_request(request, 207, [request.name]))
         answer = invoked.result(PATIENCE)
