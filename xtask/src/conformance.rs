@@ -9,7 +9,10 @@ use std::{
 
 use serde::Deserialize;
 
-use crate::{cargo::root, interop::LANGUAGES};
+use crate::{
+    cargo::root,
+    interop::{LANGUAGES, scripts},
+};
 
 /// The reports of the scripts of one run.
 #[derive(Default)]
@@ -46,7 +49,7 @@ impl Conformance {
     pub(crate) fn add(&mut self, language: &str, topic: &str, file: &Path) -> Result<(), String> {
         let text = fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
         let report: Report = serde_json::from_slice(&text).map_err(|error| format!("{}: {error}", file.display()))?;
-        let topic = self.checks.entry(topic.replace('_', " ")).or_default();
+        let topic = self.checks.entry(title(topic)).or_default();
         topic.insert(language.to_owned(), report.passed);
         for found in report.operations {
             let class = self.classes.entry((found.sdk, found.class)).or_default();
@@ -139,6 +142,38 @@ impl Conformance {
     }
 }
 
+/// The scripts whose checks are not in the tables, one line each.
+pub(crate) fn untold() -> Result<Vec<String>, String> {
+    let text = read()?;
+    let (_, tables, _) = section(&text)?;
+    let mut untold = Vec::new();
+    for (column, (language, extension)) in LANGUAGES.iter().enumerate() {
+        for script in scripts(language, extension)? {
+            let topic = script.file_stem().unwrap_or_default().to_string_lossy();
+            if !tells(tables, &topic, column) {
+                untold.push(format!(
+                    "{} tells nothing of {}: run `cargo xtask interop`",
+                    readme().display(),
+                    script.display()
+                ));
+            }
+        }
+    }
+    Ok(untold)
+}
+
+/// Whether tables have checks of a topic in the language of a column.
+fn tells(tables: &str, topic: &str, column: usize) -> bool {
+    tables.lines().any(|line| {
+        let mut cells = line.trim_matches('|').split('|').map(str::trim);
+        cells.next() == Some(&*title(topic)) && cells.nth(column).is_some_and(|count| !count.is_empty())
+    })
+}
+
+fn title(topic: &str) -> String {
+    topic.replace('_', " ")
+}
+
 /// The text of the README up to the tables, they, and the rest.
 fn section(text: &str) -> Result<(&str, &str, &str), String> {
     let begin = text.find(BEGIN).map(|at| at + BEGIN.len());
@@ -184,5 +219,17 @@ mod tests {
             ["3 checks of twins in node", "azure-iothub Registry.get"]
         );
         assert_eq!(Conformance::default().unproven(&tables).len(), 3);
+    }
+
+    #[test]
+    fn tables_tell_of_a_script_in_its_own_language() {
+        let tables = ran(3, &["create"]).tables();
+        let [python, node] = [0, 1];
+        assert!(tells(&tables, "twins", node));
+        assert!(!tells(&tables, "twins", python));
+        assert!(!tells(&tables, "Registry", node));
+        let tables = tables.replace("| twins |", "| import export |");
+        assert!(tells(&tables, "import_export", node));
+        assert!(!tells(&tables, "twins", node));
     }
 }

@@ -124,7 +124,7 @@ fn succeeds(work: &Path, language: &str, script: &Path, hub: &Hub, report: &Path
 }
 
 /// Every script of a language but the modules that they share.
-fn scripts(language: &str, extension: &str) -> Result<Vec<PathBuf>, String> {
+pub(crate) fn scripts(language: &str, extension: &str) -> Result<Vec<PathBuf>, String> {
     let folder = root().join("xtask/interop").join(language);
     let entries = fs::read_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let mut scripts: Vec<PathBuf> = entries

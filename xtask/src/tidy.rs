@@ -8,7 +8,10 @@ use std::{
 
 use serde::Deserialize;
 
-use crate::cargo::{cargo, root};
+use crate::{
+    cargo::{cargo, root},
+    conformance::untold,
+};
 
 /// Which crates of ours a crate may depend on. ARCHITECTURE.md shows the same table; a new edge is a change to both.
 const EDGES: &[(&str, &[&str])] = &[
@@ -57,10 +60,11 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
 const BANNED: &[&str] = &["reqwest", "openssl", "openssl-sys", "native-tls", "aws-lc-rs"];
 
 pub(crate) fn run() -> Result<(), String> {
-    let checks: [(&str, Check); 5] = [
+    let checks: [(&str, Check); 6] = [
         ("crates depend only downwards", edges),
         ("no forbidden package in a default tree", forbidden),
         ("every example is listed in examples/README.md", listed_examples),
+        ("every script with Microsoft's SDKs is in the emulator's README", untold),
         ("every crate has a README and forbids unsafe code", crate_files),
         ("sources hold no leftovers", leftovers),
     ];
