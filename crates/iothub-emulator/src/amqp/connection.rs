@@ -180,6 +180,13 @@ impl Connection {
                 frame = reader.next(), if !self.wire.is_full() => {
                     heard = Instant::now();
                     self.read(frame);
+                    // What came together is answered together.
+                    while self.state == State::Open
+                        && !self.wire.is_full()
+                        && let Some(frame) = reader.ready()
+                    {
+                        self.read(frame.map(Some));
+                    }
                 }
                 Some(wake) = self.wire.waiting.next(), if is_open => self.wake(wake),
                 Some(what) = breaks.recv() => self.break_down(&what),

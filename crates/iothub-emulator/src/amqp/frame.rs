@@ -40,7 +40,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     pub(crate) fn new(io: R) -> Self {
         Self {
             io,
-            buffer: BytesMut::with_capacity(8 * 1024),
+            buffer: BytesMut::with_capacity(16 * 1024),
         }
     }
 
@@ -69,6 +69,11 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         }
     }
 
+    /// The next frame, if it has come.
+    pub(crate) fn ready(&mut self) -> Option<Result<Frame, ReadError>> {
+        take(&mut self.buffer).transpose()
+    }
+
     /// Reads to the end of the stream, and keeps nothing.
     pub(crate) async fn discard(&mut self) -> io::Result<()> {
         loop {
@@ -80,7 +85,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     }
 
     async fn fill(&mut self) -> io::Result<bool> {
-        self.buffer.reserve(4 * 1024);
+        self.buffer.reserve(8 * 1024);
         Ok(self.io.read_buf(&mut self.buffer).await? > 0)
     }
 }
