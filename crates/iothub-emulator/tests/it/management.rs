@@ -165,3 +165,24 @@ async fn connections_are_dropped_and_this_one_is_not() {
     let requests = |event: &Event| matches!(event, Event::Request { door: Door::Http, .. });
     assert!(emulator.journal().count(requests) >= 2);
 }
+
+#[tokio::test]
+async fn the_readme_names_every_fault_and_disruption() {
+    let readme = include_str!("../../README.md");
+    let (_emulator, mut client) = start().await;
+    let nonsense = json!({"name": "nonsense"});
+    for (path, body, least) in [
+        ("/faults", json!({"fault": nonsense}), 30),
+        ("/disruptions", nonsense.clone(), 10),
+    ] {
+        let refused = client.ask("POST", path, body).await.json()["error"].to_string();
+        let (_, expected) = refused.split_once("expected one of").unwrap();
+        let names: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
+        assert!(names.len() >= least, "{names:?}");
+        for name in names {
+            let shown = format!("`{name}`");
+            let in_json = format!("\"name\": \"{name}\"");
+            assert!(readme.contains(&shown) || readme.contains(&in_json), "{path}: {name}");
+        }
+    }
+}
