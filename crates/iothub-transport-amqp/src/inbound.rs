@@ -71,7 +71,7 @@ impl Inbound {
         while !bytes.is_empty() {
             let taken = match self.head.len() {
                 HEAD => self.body(bytes, &wanted, &mut found),
-                _ => Ok(self.header(bytes)),
+                _ => self.header(bytes),
             };
             let taken = taken.inspect_err(|_| self.is_lost = true)?;
             bytes = &mut bytes[taken..];
@@ -82,7 +82,7 @@ impl Inbound {
         Ok(())
     }
 
-    fn header(&mut self, bytes: &[u8]) -> usize {
+    fn header(&mut self, bytes: &[u8]) -> Result<usize, String> {
         let taken = bytes.len().min(HEAD - self.head.len());
         self.head.extend_from_slice(&bytes[..taken]);
         if let [a, b, c, d, doff, kind, ..] = self.head[..]
@@ -91,7 +91,17 @@ impl Inbound {
             // A protocol header stands where a frame would, and is as long as one that is empty.
             self.left = match &[a, b, c, d] {
                 b"AMQP" => 0,
-                size => (u32::from_be_bytes(*size) as usize).saturating_sub(HEAD),
+                size => {
+                    let size = u32::from_be_bytes(*size) as usize;
+                    // The engine panics at these.
+                    let data = usize::from(doff) * 4;
+                    if data < HEAD || data > size {
+                        return Err(format!(
+                            "the hub sent a frame of {size} bytes whose data begins at byte {data}"
+                        ));
+                    }
+                    size - HEAD
+                }
             };
             // The engine takes no other frame, and so decodes none.
             self.part = match (doff, kind) {
@@ -99,7 +109,7 @@ impl Inbound {
                 _ => Part::Rest,
             };
         }
-        taken
+        Ok(taken)
     }
 
     fn body(
@@ -323,6 +333,20 @@ mod tests {
         let error = follow(transfer(1, [false, true, false], &[])).unwrap_err();
         assert!(error.contains("resumed"), "{error}");
         follow(transfer(1, WHOLE, &[])).unwrap_err();
+    }
+
+    #[test]
+    fn a_frame_that_cannot_be_cut_gives_the_stream_up() {
+        for (size, doff) in [(0, 2), (7, 2), (8, 0), (8, 1), (8, 3), (1016, 255)] {
+            let mut frame = vec![0, 0, 0, 0, doff, 0, 0, 0];
+            frame[..4].copy_from_slice(&u32::to_be_bytes(size));
+            for cut in [1, 8] {
+                let error = follow(&mut frame.clone(), cut).unwrap_err();
+                assert!(error.contains(&format!("a frame of {size} bytes")), "{error}");
+            }
+        }
+        // An extended header is legal, if useless.
+        follow(&mut [0, 0, 0, 12, 3, 0, 0, 0, 1, 2, 3, 4], 1).unwrap();
     }
 
     #[test]
