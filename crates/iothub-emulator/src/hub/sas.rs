@@ -102,7 +102,7 @@ impl<'a> SasToken<'a> {
             let message = format!("sr names the host {host:?}, and this is {}", hub.name());
             return Err(Failure::unauthorized(message));
         }
-        Ok(path.trim_end_matches('/').to_owned())
+        Ok(decoded_again(path.trim_end_matches('/'), hub))
     }
 
     fn expires(&self) -> Result<OffsetDateTime, Failure> {
@@ -146,6 +146,18 @@ fn target_of(path: &str) -> Result<Target, Failure> {
         _ => return Err(Failure::unauthorized("without skn, sr has to name a device")),
     };
     Target::parse(device, module).map_err(|failure| Failure::unauthorized(failure.message))
+}
+
+/// The path as it is, or, if it names nobody, with the ids in it decoded once more: .NET encodes ids, and then all of `sr`.
+fn decoded_again(path: &str, hub: &Hub) -> String {
+    let names_nobody = |path: &str| target_of(path).is_ok_and(|target| hub.registry().identity(&target).is_err());
+    if path.contains('%')
+        && names_nobody(path)
+        && let Some(decoded) = percent_decode(path)
+    {
+        return decoded.into_owned();
+    }
+    path.to_owned()
 }
 
 /// `None` if the bytes behind the percent signs are not UTF-8; a percent sign that begins no escape stays.
@@ -268,6 +280,8 @@ mod tests {
             "SharedAccessSignature sr=Hub.azure-devices.net%2Fdevices%2Fd%231&sig=pRKlg%2FRVV8z%2BWiWCTxXQsbDLlr3eaFFOd6I6URLoTY0%3D&se=4102444800",
             // The same with hex digits in lower case, which is another text and another signature.
             "SharedAccessSignature sr=Hub.azure-devices.net%2fdevices%2fd%231&sig=TpkSXNbR4ClYhkY%2F%2FM2OduCyawjkofpDON1gIAhvdHk%3D&se=4102444800",
+            // .NET, which encodes the id on its own before.
+            "SharedAccessSignature sr=hub.azure-devices.net%2Fdevices%2Fd%25231&sig=9rJ7KDC9NpgN%2BhegfzcjP9U%2B0Y4aRsm%2FPJ7vy%2FKD8ME%3D&se=4102444800",
         ] {
             let grant = hub.authorize_sas(token).unwrap();
             assert_eq!(
