@@ -21,14 +21,19 @@ use crate::{
 
 /// A token of a device or module, signed with its own key.
 pub(crate) fn device_token(emulator: &Emulator, target: &Target) -> String {
-    let text = emulator.device_connection_string(target).unwrap();
-    let (_, key) = text.split_once(";SharedAccessKey=").unwrap();
-    let key = hmac::Key::new(hmac::HMAC_SHA256, &BASE64_STANDARD.decode(key).unwrap());
     let module = target
         .module()
         .map(|id| format!("%2Fmodules%2F{id}"))
         .unwrap_or_default();
     let resource = format!("localhost%2Fdevices%2F{}{module}", target.device());
+    token_for(emulator, target, &resource)
+}
+
+/// The same, with the resource written in this way.
+pub(crate) fn token_for(emulator: &Emulator, target: &Target, resource: &str) -> String {
+    let text = emulator.device_connection_string(target).unwrap();
+    let (_, key) = text.split_once(";SharedAccessKey=").unwrap();
+    let key = hmac::Key::new(hmac::HMAC_SHA256, &BASE64_STANDARD.decode(key).unwrap());
     let signature = BASE64_STANDARD.encode(hmac::sign(&key, format!("{resource}\n4102444800").as_bytes()));
     let signature = signature.replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
     format!("SharedAccessSignature sr={resource}&sig={signature}&se=4102444800")

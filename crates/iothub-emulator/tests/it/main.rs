@@ -19,6 +19,7 @@ mod errors;
 mod exports;
 mod faults;
 mod feedback;
+mod golden;
 mod identities;
 mod keys;
 mod logs;

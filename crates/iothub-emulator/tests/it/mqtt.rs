@@ -1,6 +1,7 @@
 //! The MQTT door, asked byte by byte by a client that shares no line with the codec of the emulator.
 
 mod connecting;
+mod dotnet_and_java;
 mod golden;
 mod malformed;
 mod raw;
