@@ -21,8 +21,11 @@ impl Deadline {
         }
     }
 
-    /// What `future` resolves to, or `None` if the deadline comes first.
+    /// What `future` resolves to, or `None` if the deadline comes first. Nothing is begun after it.
     pub(crate) async fn bound<F: Future>(&mut self, future: F) -> Option<F::Output> {
+        if self.due <= Instant::now() {
+            return None;
+        }
         match select(pin!(future), self).await {
             Either::Left((output, _)) => Some(output),
             Either::Right(_) => None,
@@ -52,3 +55,16 @@ pub(crate) fn sleep(time: Duration) -> TaskFuture {
 }
 
 const A_MONTH: Duration = Duration::from_secs(30 * 24 * 3600);
+
+#[cfg(test)]
+mod tests {
+    use std::future::ready;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_begun_when_time_is_over() {
+        assert_eq!(Deadline::after(Duration::ZERO).bound(ready(1)).await, None);
+        assert_eq!(Deadline::after(Duration::from_secs(1)).bound(ready(1)).await, Some(1));
+    }
+}

@@ -1,6 +1,9 @@
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use async_trait::async_trait;
@@ -42,7 +45,9 @@ struct Settler {
 #[derive(Debug, Default)]
 struct Unsettled {
     deliveries: Mutex<HashMap<Bytes, DeliveryInfo>>,
-    /// That there are fewer.
+    /// How many came that could not be read and that the application has not heard of: they take as much room.
+    untold: AtomicUsize,
+    /// That there is less of either.
     settled: Notify,
 }
 
@@ -88,7 +93,11 @@ impl Fe2o3Receiver {
 impl AmqpReceiver for Fe2o3Receiver {
     async fn recv(&mut self) -> Result<AmqpDelivery> {
         match self.deliveries.recv().await {
-            Some(delivery) => delivery,
+            Some(Ok(delivery)) => Ok(delivery),
+            Some(Err(unreadable)) => {
+                self.settler.unsettled.tell();
+                Err(unreadable)
+            }
             None => Err(self.settler.end.reached().await.into()),
         }
     }
@@ -137,6 +146,16 @@ impl Settler {
 }
 
 impl Unsettled {
+    fn count(&self) -> usize {
+        self.deliveries().len() + self.untold.load(Ordering::Relaxed)
+    }
+
+    /// The application hears of one that could not be read.
+    fn tell(&self) {
+        self.untold.fetch_sub(1, Ordering::Relaxed);
+        self.settled.notify_one();
+    }
+
     fn deliveries(&self) -> MutexGuard<'_, HashMap<Bytes, DeliveryInfo>> {
         self.deliveries.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -214,6 +233,7 @@ impl Server {
                     .reject(error.info, refusal)
                     .await
                     .map_err(fault::of_link_use)?;
+                self.unsettled.untold.fetch_add(1, Ordering::Relaxed);
                 Err(AmqpError::new(AmqpScope::Message)
                     .with_condition("amqp:decode-error", why)
                     .into())
@@ -243,8 +263,7 @@ impl Server {
     }
 
     async fn top_up(&mut self) -> Step {
-        let unsettled = self.unsettled.deliveries().len();
-        match self.credit.due(unsettled) {
+        match self.credit.due(self.unsettled.count()) {
             Some(credit) => self.link.set_credit(credit).await.map_err(fault::of_link_use),
             None => Ok(()),
         }

@@ -66,8 +66,8 @@ impl HubSender {
     /// # Errors
     ///
     /// [`ErrorKind::Connection`] if there was no link in time; a [`HubError`](crate::HubError) if the hub refused the
-    /// link or the credential. [`CallFacts::maybe_applied`] is false unless time ran out while the message was being
-    /// written.
+    /// link or the credential. [`CallFacts::maybe_applied`] is false unless time ran out while the transport had the
+    /// message, which then may have waited for credit only.
     pub async fn send(&self, message: AmqpMessage, options: SendOptions) -> Result<HubReceipt> {
         self.port.check(options.deadline())?;
         let mut deadline = Deadline::after(options.deadline());

@@ -111,6 +111,34 @@ async fn credit_is_topped_up_as_messages_are_settled() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_read_takes_room_until_somebody_hears_of_it() {
+    let unreadable = || Order::Deliver(vec![1; 16], vec![0xff; 8], 1024);
+    let (mut peer, connection, unheard) = receiver(1).await;
+    flow(&mut peer).await;
+    peer.order(unreadable());
+    disposition(&mut peer).await;
+    connection.close().await.unwrap();
+    let more = peer
+        .until(|event| match event {
+            Event::Flow(flow) if flow.handle.is_some() => Some(true),
+            Event::Close => Some(false),
+            _ => None,
+        })
+        .await;
+    assert!(!more, "another would find no room");
+    drop(unheard);
+
+    let (mut peer, _connection, mut receiver) = receiver(1).await;
+    flow(&mut peer).await;
+    peer.order(unreadable());
+    let error = receiver.recv().await.unwrap_err();
+    assert_eq!(AmqpError::of(&error).unwrap().scope, AmqpScope::Message);
+    assert_eq!(flow(&mut peer).await.link_credit, Some(1));
+    peer.order(deliver(2));
+    assert_eq!(receiver.recv().await.unwrap().tag, tag(2));
+}
+
+#[tokio::test]
 async fn a_recv_that_is_given_up_loses_nothing() {
     let (peer, _connection, mut receiver) = receiver(100).await;
     for number in 0..100 {

@@ -209,6 +209,52 @@ async fn a_forced_detach_reaches_whoever_waits() {
 }
 
 #[tokio::test]
+async fn everybody_in_line_hears_why_the_link_has_ended() {
+    let script = Script {
+        credit: 0,
+        ..Default::default()
+    };
+    let (peer, _connection, sender) = sender(script).await;
+    let waiting = join_all((0..5).map(|_| sender.send(message("no credit"))));
+    let (refused, ()) = tokio::join!(waiting, async {
+        peer.order(Order::Detach(Some(refusal()), true));
+    });
+    for refused in refused {
+        check_refusal(AmqpError::of(&refused.unwrap_err()).unwrap(), AmqpScope::Link);
+    }
+}
+
+#[tokio::test]
+async fn a_caller_who_looks_away_holds_nobody_up() {
+    for order in [
+        || Order::Detach(Some(refusal()), true),
+        || Order::Detach(Some(refusal()), false),
+        || Order::End(Some(refusal())),
+        || Order::Drop,
+    ] {
+        let script = Script {
+            credit: 1,
+            accept: false,
+            ..Default::default()
+        };
+        let (mut peer, _connection, sender) = sender(script).await;
+        let receipt = sender.send(message("unsettled")).await.unwrap();
+        peer.message().await;
+        // They have begun, wait for credit, and are polled no more.
+        let mut away: Vec<_> = (0..2).map(|_| sender.send(message("no credit"))).collect();
+        for waiting in &mut away {
+            assert!(waiting.now_or_never().is_none());
+        }
+        peer.order(order());
+        let (detached, unknown) = tokio::join!(sender.detached(), receipt);
+        let unknown = unknown.unwrap_err();
+        assert_eq!(*unknown.kind(), ErrorKind::Io, "it may have been stored");
+        assert_eq!(AmqpError::of(&unknown).unwrap().to_string(), detached.to_string());
+        assert!(sender.send(message("too late")).await.is_err());
+    }
+}
+
+#[tokio::test]
 async fn an_end_and_a_close_tell_how_far_they_reach() {
     let (peer, connection, sender) = sender(Script::default()).await;
     peer.order(Order::End(Some(refusal())));
