@@ -9,21 +9,23 @@ use futures::future::{Either, select};
 
 /// The moment at which a call gives up: one timer for all of its steps, and none for what need not wait.
 pub(crate) struct Deadline {
-    due: Instant,
+    time: Duration,
+    begun: Instant,
     timer: Option<TaskFuture>,
 }
 
 impl Deadline {
     pub(crate) fn after(time: Duration) -> Self {
         Self {
-            due: Instant::now() + time.min(A_MONTH),
+            time,
+            begun: Instant::now(),
             timer: None,
         }
     }
 
     /// What `future` resolves to, or `None` if the deadline comes first. Nothing is begun after it.
     pub(crate) async fn bound<F: Future>(&mut self, future: F) -> Option<F::Output> {
-        if self.due <= Instant::now() {
+        if left(self.time, self.begun).is_zero() {
             return None;
         }
         match select(pin!(future), self).await {
@@ -37,9 +39,18 @@ impl Future for Deadline {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Self { due, timer } = &mut *self;
-        let timer = timer.get_or_insert_with(|| sleep(due.saturating_duration_since(Instant::now())));
+        let Self { time, begun, timer } = &mut *self;
+        let timer = timer.get_or_insert_with(|| sleep(left(*time, *begun)));
         timer.as_mut().poll(cx)
+    }
+}
+
+/// What is left of a time. The first tenth may pass before that counts: mostly it is the moment between making a call and
+/// waiting for it, and a runtime has a clock of its own.
+fn left(time: Duration, begun: Instant) -> Duration {
+    match begun.elapsed() {
+        passed if passed < time / 10 => time,
+        passed => time.saturating_sub(passed),
     }
 }
 
