@@ -31,6 +31,7 @@ mod permissions;
 mod queries;
 mod restart;
 mod scheduled_jobs;
+mod simulated;
 mod simulation;
 mod transcripts;
 mod transfers;
