@@ -9,8 +9,10 @@ mod container;
 mod containers;
 mod contents;
 pub(crate) mod door;
+mod foreign;
 mod listing;
 mod operation;
+mod options;
 mod public;
 mod reader;
 mod refusal;
@@ -18,14 +20,15 @@ mod sas;
 mod uploads;
 mod writer;
 
-pub use self::public::BlobContainer;
 pub(crate) use self::{
     account::Account,
     client::{Access, BlobClient, Container, StorageError},
     container::{Blob, Block, Version},
     containers::Containers,
     contents::Contents,
+    foreign::ForeignFiles,
     reader::Lines,
     uploads::DeviceFiles,
     writer::BlobWriter,
 };
+pub use self::{options::FileUploadOptions, public::BlobContainer};

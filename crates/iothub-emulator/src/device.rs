@@ -224,7 +224,8 @@ impl Device {
     ///
     /// # Errors
     ///
-    /// The device has gone offline, or it has ten uploads under way; modules cannot upload.
+    /// The device has gone offline, or it has ten uploads under way; modules cannot upload, and nobody in this process can
+    /// if [`EmulatorOptions::file_uploads`](crate::EmulatorOptions::file_uploads) names another account.
     pub fn upload(&self, name: &str, contents: impl Into<Bytes>) -> Result<()> {
         // Files go over calls of their own, whether the device is connected or not.
         self.line()?;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use azure_core::error::{ErrorKind, ResultExt};
-use iothub_core::{HubHost, ModuleId, Result};
+use iothub_core::{Error, HubHost, ModuleId, Result};
 use tokio::task::JoinSet;
 use tracing::debug;
 
@@ -15,7 +15,7 @@ use crate::{
     BlobContainer, Device, EmulatorOptions, Simulation, TelemetryEvent,
     acceptor::{accept, encrypted, plain, presented},
     amqp,
-    blob::{Account, BlobClient, Containers, DeviceFiles},
+    blob::{Account, BlobClient, Containers, DeviceFiles, ForeignFiles},
     entra::{Entra, door},
     http::{self, Rooms},
     hub::{Clock, Door, Faults, Hub, Journal, Target, authentication::Key, policy},
@@ -153,8 +153,15 @@ impl Emulator {
             entra.clone(),
             state.containers.clone(),
         );
-        hub.keep_files_in(Box::new(DeviceFiles::new(account.clone())));
         let client = BlobClient::new(authority.certificate_pem());
+        hub.keep_files_in(match &options.file_uploads {
+            None => Box::new(DeviceFiles::new(account.clone())),
+            Some(foreign) => {
+                let files = ForeignFiles::new(foreign, client.clone(), hub.clock().clone());
+                let unusable = |error| Error::with_message(ErrorKind::Other, format!("file_uploads: {error}"));
+                Box::new(files.map_err(unusable)?)
+            }
+        });
         let (dispatcher, worker) = Dispatcher::new(hub.clone(), entra.clone(), client);
         doors.spawn(worker.work(stopping.listener()));
         let rooms = Rooms {

@@ -25,7 +25,7 @@ mod store;
 mod tls;
 mod transfer;
 
-pub use blob::BlobContainer;
+pub use blob::{BlobContainer, FileUploadOptions};
 pub use device::{Device, Methods, ReceivedMessage, ReceivedMethod};
 pub use emulator::Emulator;
 pub use entra::{Application, ApplicationOptions, Entra, EntraOptions, Role};

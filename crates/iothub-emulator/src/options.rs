@@ -7,7 +7,7 @@ use azure_core::error::ErrorKind;
 use iothub_core::{Error, HubHost, Result};
 use serde::Deserialize;
 
-use crate::{EntraOptions, HubOptions};
+use crate::{EntraOptions, FileUploadOptions, HubOptions};
 
 /// Options for [`Emulator::start`](crate::Emulator::start).
 ///
@@ -54,6 +54,8 @@ pub struct EmulatorOptions {
     pub hub: HubOptions,
     /// The tenant and its token endpoint.
     pub entra: EntraOptions,
+    /// Where devices upload their files to. Without it, into the emulator's own storage account.
+    pub file_uploads: Option<FileUploadOptions>,
     /// Where the hub lives on for the next start: its state, root certificate and keys. Without it, all is new each time.
     ///
     /// A call or message is answered when what it did is on the disk, so that nothing is lost that a client was told of,
@@ -79,6 +81,7 @@ impl Default for EmulatorOptions {
             management_port: None,
             hub: HubOptions::default(),
             entra: EntraOptions::default(),
+            file_uploads: None,
             data_dir: None,
             ephemeral: false,
             seed: None,
@@ -131,6 +134,9 @@ impl EmulatorOptions {
         }
         self.entra.check()?;
         self.hub.check()?;
+        if let Some(files) = &self.file_uploads {
+            files.check()?;
+        }
         if !self.bind.is_loopback() && !self.allow_remote {
             return Err(argument(format!(
                 "{} would let other machines reach {host}: listen on 127.0.0.1, or allow it with allow_remote",

@@ -3,7 +3,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{
     HeaderValue, Method, Request, Response,
-    header::{AUTHORIZATION, CONTENT_LENGTH},
+    header::{AUTHORIZATION, CONTENT_LENGTH, LAST_MODIFIED},
 };
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -14,6 +14,7 @@ use hyper_util::{
 };
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
+use time::{OffsetDateTime, format_description::well_known::Rfc2822};
 use tokio::sync::OnceCell;
 use url::Url;
 
@@ -158,6 +159,19 @@ impl Container {
             Err(error) if error.is_blob_missing() => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// How large a blob is, and when it was last written. `None` if there is no blob by this name.
+    pub(super) async fn look_up(&self, name: &str) -> Result<Option<(u64, OffsetDateTime)>, StorageError> {
+        let response = match self.send(Method::HEAD, name, &[], &[], Bytes::new()).await {
+            Err(error) if error.is_blob_missing() => return Ok(None),
+            answered => answered?,
+        };
+        let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let size = header(CONTENT_LENGTH).and_then(|size| size.parse().ok());
+        let modified = header(LAST_MODIFIED).and_then(|time| OffsetDateTime::parse(time, &Rfc2822).ok());
+        let unreadable = || StorageError::new("the storage does not say how large the blob is, and how old".to_owned());
+        size.zip(modified).map(Some).ok_or_else(unreadable)
     }
 
     async fn send(

@@ -26,6 +26,7 @@ pub(crate) struct Parameters(HashMap<String, String>);
 /// A signature that is about to be made.
 #[derive(Debug)]
 pub(crate) struct ServiceSas<'a> {
+    account: &'a str,
     resource: Resource<'a>,
     parameters: Parameters,
 }
@@ -53,14 +54,22 @@ impl<'a> ServiceSas<'a> {
         ];
         let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned()));
         Self {
+            account: Account::NAME,
             resource,
             parameters: Parameters(parameters.into()),
         }
     }
 
+    /// The same for another account than the emulator's, which may be spoken to in these protocols.
+    pub(super) fn of(mut self, account: &'a str, protocols: &str) -> Self {
+        self.account = account;
+        self.parameters.0.insert("spr".to_owned(), protocols.to_owned());
+        self
+    }
+
     /// The query of the signed URI.
     pub(super) fn sign(self, key: &Key) -> String {
-        let text = service_text(&self.parameters, self.resource);
+        let text = service_text(self.account, &self.parameters, self.resource);
         let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key.as_slice()), text.as_bytes());
         let mut query = form_urlencoded::Serializer::new(String::new());
         for name in ["sv", "sr", "sp", "se", "spr"] {
@@ -89,8 +98,8 @@ pub(super) fn verify(
     let for_account = !parameters.get("ss").is_empty();
     let text = match (for_account, parameters.get("sr")) {
         (true, _) => account_text(parameters),
-        (false, "c") => service_text(parameters, Resource { blob: None, ..resource }),
-        (false, "b") => service_text(parameters, resource),
+        (false, "c") => service_text(Account::NAME, parameters, Resource { blob: None, ..resource }),
+        (false, "b") => service_text(Account::NAME, parameters, resource),
         _ => {
             return Err(Refusal::AuthenticationFailed(
                 "sr is neither c, a container, nor b, a blob.",
@@ -144,12 +153,12 @@ fn check_time(parameters: &Parameters, now: OffsetDateTime) -> Result<(), Refusa
 }
 
 /// What is signed for a container or blob. Each version of the service added some fields.
-fn service_text(parameters: &Parameters, resource: Resource<'_>) -> String {
+fn service_text(account: &str, parameters: &Parameters, resource: Resource<'_>) -> String {
     let version = parameters.get("sv");
     let since = |added: &str, names: &'static [&'static str]| if version >= added { names } else { &[] };
     let blob = resource.blob.map(|blob| format!("/{blob}")).unwrap_or_default();
     let service = if version >= "2015-02-21" { "/blob" } else { "" };
-    let canonical = format!("{service}/{}/{}{blob}", Account::NAME, resource.container);
+    let canonical = format!("{service}/{account}/{}{blob}", resource.container);
     let mut fields = ["sp", "st", "se"].map(|name| parameters.get(name)).to_vec();
     fields.push(&canonical);
     let rest = [

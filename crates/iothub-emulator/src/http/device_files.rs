@@ -22,14 +22,14 @@ pub(crate) fn begin(hub: &Hub, call: &Call) -> Result<Answer, Failure> {
 }
 
 /// Takes the news that an upload has ended. Older clients have the correlation id in the path.
-pub(crate) fn end(hub: &Hub, call: &Call) -> Result<Answer, Failure> {
+pub(crate) async fn end(hub: &Hub, call: &Call) -> Result<Answer, Failure> {
     let device = hub.admit(&call.grant, call.device_id()?)?;
     let request: End = read(&call.body)?;
     let in_path = Some(call.segment(4)).filter(|id| !id.is_empty());
     let id = in_path
         .or(request.correlation_id.as_deref())
         .ok_or_else(|| Failure::argument("there is no correlationId"))?;
-    device.end_upload(id, request.is_success)?;
+    device.end_upload(id, request.is_success).await?;
     Ok(Answer::nothing())
 }
 

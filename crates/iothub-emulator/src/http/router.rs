@@ -39,6 +39,9 @@ async fn route(rooms: &Rooms, call: Call) -> Result<Answer, Failure> {
         (&Method::GET, ["configurations", _]) => configurations::aside(hub, call, configurations::get).await,
         (&Method::PUT, ["configurations", _]) => configurations::aside(hub, call, configurations::put).await,
         (&Method::DELETE, ["configurations", _]) => configurations::aside(hub, call, configurations::delete).await,
+        (&Method::POST, ["devices", _, "files", "notifications"] | ["devices", _, "files", "notifications", _]) => {
+            device_files::end(hub, &call).await
+        }
         (&Method::POST, ["jobs", "create"]) => jobs::create(&rooms.dispatcher, &call).await,
         (method, path) => answer_at_once(hub, &call, method, path),
     }
@@ -73,9 +76,6 @@ fn answer_at_once(hub: &Hub, call: &Call, method: &Method, path: &[&str]) -> Res
         (&Method::DELETE, ["devices", _, "messages", "devicebound", _]) => device_messages::complete(hub, call),
         (&Method::POST, ["devices", _, "messages", "devicebound", _, "abandon"]) => device_messages::abandon(hub, call),
         (&Method::POST, ["devices", _, "files"]) => device_files::begin(hub, call),
-        (&Method::POST, ["devices", _, "files", "notifications"] | ["devices", _, "files", "notifications", _]) => {
-            device_files::end(hub, call)
-        }
         (&Method::POST, ["configurations", "testqueries"]) => configurations::test_queries(hub, call),
         (&Method::POST, ["devices", _, "applyconfigurationcontent"]) => configurations::apply(hub, call),
         (&Method::GET, ["jobs"]) => jobs::list(hub, call),

@@ -66,8 +66,8 @@ impl Caller<'_> {
         self.hub.begin_upload(&self.device, name)
     }
 
-    pub(crate) fn end_upload(&self, correlation_id: &str, went_well: bool) -> Result<(), Failure> {
-        self.hub.end_upload(&self.device, correlation_id, went_well)
+    pub(crate) async fn end_upload(&self, correlation_id: &str, went_well: bool) -> Result<(), Failure> {
+        self.hub.end_upload(&self.device, correlation_id, went_well).await
     }
 }
 

@@ -6,6 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use iothub_core::{DeviceId, HubErrorCode};
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
@@ -36,10 +37,10 @@ pub(crate) trait FileStore: Send + Sync {
     fn place(&self, blob: &str, expires: OffsetDateTime) -> FilePlace;
 
     /// The blob as it is now, if it is there.
-    fn look_up(&self, blob: &str) -> Option<StoredFile>;
+    fn look_up<'a>(&'a self, blob: &'a str) -> BoxFuture<'a, Result<Option<StoredFile>, Failure>>;
 
     /// Writes a blob, as a device in this process does.
-    fn write(&self, blob: &str, contents: Bytes);
+    fn write(&self, blob: &str, contents: Bytes) -> Result<StoredFile, Failure>;
 }
 
 /// What a device needs to write a blob. The token is a secret.
@@ -63,6 +64,15 @@ pub(crate) struct BegunUpload {
     pub(crate) correlation_id: Uuid,
     pub(crate) blob: String,
     pub(crate) place: FilePlace,
+}
+
+/// What became of an upload.
+enum UploadEnd {
+    /// The device says that it did not go well.
+    Failed,
+    /// The device says that it went well, and there is no blob.
+    Missing,
+    Stored(StoredFile),
 }
 
 /// What services hear of a file.
@@ -152,14 +162,37 @@ impl Hub {
     }
 
     /// Ends an upload; services are told if it went well.
-    pub(crate) fn end_upload(&self, device: &DeviceId, correlation_id: &str, went_well: bool) -> Result<(), Failure> {
-        let unknown = || {
-            let text = format!("{device} has no upload with the correlation id {correlation_id:?}");
-            Failure::new(HubErrorCode::InvalidFileUploadCorrelationId, text)
+    pub(crate) async fn end_upload(
+        &self,
+        device: &DeviceId,
+        correlation_id: &str,
+        went_well: bool,
+    ) -> Result<(), Failure> {
+        let blob = self.blob_of_upload(device, correlation_id)?;
+        // Storage may be far away, so that it is asked while nothing is locked. Without an answer the upload goes on.
+        let end = match went_well {
+            false => UploadEnd::Failed,
+            true => match self.file_store()?.look_up(&blob).await? {
+                Some(file) => UploadEnd::Stored(file),
+                None => UploadEnd::Missing,
+            },
         };
+        self.finish_upload(device, correlation_id, end)
+    }
+
+    fn blob_of_upload(&self, device: &DeviceId, correlation_id: &str) -> Result<String, Failure> {
+        let id: Option<Uuid> = correlation_id.parse().ok();
+        let under_way = self.uploads().under_way();
+        id.and_then(|id| under_way.get(&id))
+            .filter(|upload| upload.device == *device)
+            .map(|upload| upload.blob.clone())
+            .ok_or_else(|| unknown(device, correlation_id))
+    }
+
+    fn finish_upload(&self, device: &DeviceId, correlation_id: &str, end: UploadEnd) -> Result<(), Failure> {
+        let unknown = || unknown(device, correlation_id);
         let id: Uuid = correlation_id.parse().map_err(|_| unknown())?;
         let now = self.clock().now();
-        let store = self.file_store()?;
         // Locked, so that the end of the upload is stored together with the news of it.
         let _together = self.registry_mut();
         let upload = {
@@ -173,16 +206,17 @@ impl Hub {
             let text = format!("the upload {correlation_id} took longer than an hour");
             return Err(Failure::new(HubErrorCode::ExpiredFileUploadCorrelationId, text));
         }
-        if !went_well {
-            return Ok(());
-        }
-        let file = store.look_up(&upload.blob).ok_or_else(|| {
-            let text = format!(
-                "there is no blob {}, and the upload is said to have gone well",
-                upload.blob
-            );
-            Failure::new(HubErrorCode::InvalidStorageEndpointOrBlob, text)
-        })?;
+        let file = match end {
+            UploadEnd::Failed => return Ok(()),
+            UploadEnd::Stored(file) => file,
+            UploadEnd::Missing => {
+                let text = format!(
+                    "there is no blob {}, and the upload is said to have gone well",
+                    upload.blob
+                );
+                return Err(Failure::new(HubErrorCode::InvalidStorageEndpointOrBlob, text));
+            }
+        };
         self.journal().record(Event::FileUploaded {
             device: device.to_string(),
             blob: upload.blob.clone(),
@@ -202,8 +236,14 @@ impl Hub {
     /// Uploads a file as a device in this process does.
     pub(crate) fn upload(&self, device: &DeviceId, name: &str, contents: Bytes) -> Result<(), Failure> {
         let begun = self.begin_upload(device, name)?;
-        self.file_store()?.write(&begun.blob, contents);
-        self.end_upload(device, &begun.correlation_id.to_string(), true)
+        let id = begun.correlation_id.to_string();
+        match self.file_store()?.write(&begun.blob, contents) {
+            Ok(file) => self.finish_upload(device, &id, UploadEnd::Stored(file)),
+            Err(failure) => {
+                self.finish_upload(device, &id, UploadEnd::Failed)?;
+                Err(failure)
+            }
+        }
     }
 
     fn file_store(&self) -> Result<&dyn FileStore, Failure> {
@@ -212,6 +252,11 @@ impl Hub {
             Failure::new(HubErrorCode::DefaultStorageEndpointNotConfigured, text)
         })
     }
+}
+
+fn unknown(device: &DeviceId, correlation_id: &str) -> Failure {
+    let text = format!("{device} has no upload with the correlation id {correlation_id:?}");
+    Failure::new(HubErrorCode::InvalidFileUploadCorrelationId, text)
 }
 
 /// How many uploads a device may have under way, and for how long: the published limit and default.

@@ -36,4 +36,5 @@ mod simulation;
 mod transcripts;
 mod transfers;
 mod twins;
+mod uploads;
 mod web_socket;
