@@ -18,7 +18,15 @@ use crate::{
 pub(crate) const LANGUAGES: &[(&str, &str)] = &[("python", "py"), ("node", "js")];
 
 /// What scripts have in common.
-const SHARED: &[&str] = &["certificate", "device", "hub", "operations", "peer", "services"];
+const SHARED: &[&str] = &[
+    "azurite",
+    "certificate",
+    "device",
+    "hub",
+    "operations",
+    "peer",
+    "services",
+];
 
 const EMULATOR: &str = "iothub-emulator";
 
@@ -45,7 +53,7 @@ pub(crate) fn run(names: &[&str]) -> Result<(), String> {
                 continue;
             }
             // An emulator for each script: no script can lean on what another left behind.
-            let hub = Hub::start(&work, &name)?;
+            let hub = Hub::start(&work, &name, &script.with_extension("toml"))?;
             ran += 1;
             eprintln!("\n$ {name}");
             let report = work.join("operations.json");
@@ -211,8 +219,8 @@ struct Hub {
 }
 
 impl Hub {
-    /// Starts one whose log is named after the script that it is for.
-    fn start(work: &Path, script: &str) -> Result<Self, String> {
+    /// Starts one whose log is named after the script that it is for, with a configuration if there is one.
+    fn start(work: &Path, script: &str, config: &Path) -> Result<Self, String> {
         let data = work.join("hub");
         let _ = fs::remove_dir_all(&data);
         let log = work.join(format!("{}.log", script.replace('/', "-")));
@@ -232,6 +240,8 @@ impl Hub {
             .arg(&data)
             .arg("--device-authority")
             .arg(work.join(AUTHORITY))
+            .args(config.exists().then_some("--config"))
+            .args(config.exists().then_some(config))
             .stdout(Stdio::piped())
             .stderr(log_file)
             .spawn()

@@ -2,39 +2,10 @@
 'use strict';
 
 const assert = require('assert');
-const { spawn } = require('child_process');
 const http = require('http');
-const net = require('net');
 const storage = require('@azure/storage-blob');
+const { azurite } = require('./azurite');
 const { ready, registries, newId, refused, check, finish } = require('./hub');
-
-// The account that Azurite is born with; its key is public.
-const azuriteAccount = 'devstoreaccount1';
-const azuriteKey = 'Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==';
-
-const freePort = () =>
-  new Promise((resolve, reject) => {
-    const server = net.createServer().on('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address();
-      server.close(() => resolve(port));
-    });
-  });
-
-// Runs Azurite in memory, and returns its blob service once that listens.
-async function azurite() {
-  const port = await freePort();
-  const script = require.resolve('azurite/dist/src/blob/main.js');
-  const args = ['--inMemoryPersistence', '--blobHost', '127.0.0.1', '--blobPort', String(port), '--skipApiVersionCheck', '--disableTelemetry'];
-  const server = spawn(process.execPath, [script, ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
-  process.on('exit', () => server.kill());
-  await new Promise((resolve, reject) => {
-    server.once('exit', (code) => reject(new Error(`azurite ended with ${code}`)));
-    server.stdout.on('data', (text) => /successfully listens/.test(text) && resolve());
-  });
-  const url = `http://127.0.0.1:${port}/${azuriteAccount}`;
-  return new storage.BlobServiceClient(url, new storage.StorageSharedKeyCredential(azuriteAccount, azuriteKey));
-}
 
 // The emulator's own account. It takes no requests that are signed with the key, only signatures made with it.
 function own() {
