@@ -66,17 +66,13 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let line = Line::default();
-    let leave = {
-        let (line, stop) = (line.clone(), stop.clone());
-        async move {
-            tokio::select! {
-                () = line.told_to_leave() => {}
-                () = stop.requested() => {}
-            }
+    let leave = async {
+        tokio::select! {
+            () = line.left.notified() => {}
+            () = stop.requested() => {}
         }
     };
-    let broken = line.broken();
-    let conversation = converse_until(stream, leave, |request| {
+    let conversation = converse(stream, leave, |request| {
         let caller = Caller {
             certificates: certificates.clone(),
             line: line.clone(),
@@ -85,7 +81,7 @@ where
     });
     tokio::select! {
         () = conversation => {}
-        () = broken => debug!("the connection is broken, as a device asked for"),
+        () = line.broken.notified() => debug!("the connection is broken, as a device asked for"),
     }
 }
 
@@ -97,20 +93,8 @@ pub(crate) struct Caller {
     pub(crate) line: Line,
 }
 
-/// Speaks HTTP over one connection until it ends, or until the emulator stops.
-pub(crate) async fn converse<S, A, F, B, E>(stream: S, stop: Stop, answer: A)
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    A: Fn(Request<Incoming>) -> F,
-    F: Future<Output = Result<Response<B>, E>> + Send + 'static,
-    B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
-    E: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    converse_until(stream, stop.requested(), answer).await;
-}
-
-/// The same, until `leave` resolves: what is under way then comes to its end.
-async fn converse_until<S, A, F, B, E>(stream: S, leave: impl Future<Output = ()>, answer: A)
+/// Speaks HTTP over one connection until it ends, or until `leave` resolves: what is under way then comes to its end.
+pub(crate) async fn converse<S, A, F, B, E>(stream: S, leave: impl Future<Output = ()>, answer: A)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     A: Fn(Request<Incoming>) -> F,

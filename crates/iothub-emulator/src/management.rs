@@ -36,7 +36,10 @@ pub(crate) async fn serve<S>(stream: S, management: Management, stop: Stop)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    converse(stream, stop, move |request| handle(management.clone(), request)).await;
+    converse(stream, stop.requested(), move |request| {
+        handle(management.clone(), request)
+    })
+    .await;
 }
 
 async fn handle(management: Management, request: Request<Incoming>) -> http::Result<Response<Full<Bytes>>> {

@@ -27,7 +27,7 @@ pub(crate) async fn serve_tokens<S>(stream: S, entra: Entra, stop: Stop)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    http::converse(stream, stop, move |request| {
+    http::converse(stream, stop.requested(), move |request| {
         record(entra.clone(), request, answer_token_request)
     })
     .await;
@@ -38,7 +38,7 @@ pub(crate) async fn serve_identities<S>(stream: S, entra: Entra, stop: Stop)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    http::converse(stream, stop, move |request| {
+    http::converse(stream, stop.requested(), move |request| {
         record(entra.clone(), request, answer_identity_request)
     })
     .await;
