@@ -28,6 +28,7 @@ mod modules;
 mod mqtt;
 mod options;
 mod permissions;
+mod process;
 mod queries;
 mod restart;
 mod scheduled_jobs;
