@@ -1,7 +1,10 @@
 //! What the hub remembers of a device that is gone, if the device asked for that: what it had subscribed to, and which
 //! messages it had not confirmed.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    ops::{Deref, DerefMut},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use super::{Failure, Session, Target, changes::Changes, key::Key};
 
@@ -74,17 +77,35 @@ impl StoredSession {
         }))
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Subscriptions> {
-        self.0.subscriptions.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn lock(&self) -> SubscriptionsGuard<'_> {
+        let Inner { subscriptions, kept } = &*self.0;
+        SubscriptionsGuard {
+            subscriptions: subscriptions.lock().unwrap_or_else(PoisonError::into_inner),
+            kept: kept.as_ref(),
+        }
     }
+}
 
-    /// The same, to be changed: that is noted.
-    pub(crate) fn lock_mut(&self) -> MutexGuard<'_, Subscriptions> {
-        let subscriptions = self.lock();
-        if let Some((changes, key)) = &self.0.kept {
+/// Subscriptions, to read or to change. That they are changed is noted.
+pub(crate) struct SubscriptionsGuard<'a> {
+    subscriptions: MutexGuard<'a, Subscriptions>,
+    kept: Option<&'a (Changes, Key)>,
+}
+
+impl Deref for SubscriptionsGuard<'_> {
+    type Target = Subscriptions;
+
+    fn deref(&self) -> &Subscriptions {
+        &self.subscriptions
+    }
+}
+
+impl DerefMut for SubscriptionsGuard<'_> {
+    fn deref_mut(&mut self) -> &mut Subscriptions {
+        if let Some((changes, key)) = self.kept {
             changes.note(|| key.clone());
         }
-        subscriptions
+        &mut self.subscriptions
     }
 }
 
@@ -131,6 +152,20 @@ mod tests {
         assert_eq!(subscriptions.confirm(1), Some(7));
         assert_eq!(subscriptions.confirm(1), None);
         assert_eq!(subscriptions.number(7), (3, false));
+    }
+
+    #[test]
+    fn what_changes_is_noted_and_what_is_read_is_not() {
+        let changes = Changes::default();
+        changes.switch_on();
+        let lamp = Target::parse("lamp", None).unwrap();
+        let session = StoredSession::kept(&changes, &lamp, Subscriptions::default());
+        let noted = || changes.take().keys;
+        let keys = [Key::stored_session(&lamp)];
+        assert_eq!(noted(), keys, "it is there now");
+        assert!(!session.lock().methods && noted().is_empty());
+        session.lock().methods = true;
+        assert_eq!(noted(), keys);
     }
 
     #[test]

@@ -250,7 +250,7 @@ impl Conversation {
 
     /// `None` ends a subscription.
     fn set(&self, feeds: &[Feed], wanted: Option<Confirmation>) {
-        let mut stored = self.stored.lock_mut();
+        let mut stored = self.stored.lock();
         for feed in feeds {
             match feed {
                 Feed::Messages => stored.messages = wanted,
@@ -296,7 +296,7 @@ impl Conversation {
         };
         let body = locked.message.body.clone();
         let delivery = {
-            let mut stored = self.stored.lock_mut();
+            let mut stored = self.stored.lock();
             match stored.messages {
                 Some(Confirmation::Always) => {
                     let (id, again) = stored.number(locked.sequence);
@@ -322,7 +322,7 @@ impl Conversation {
     }
 
     fn confirm(&mut self, id: u16) -> Result<(), Failure> {
-        let sequence = self.stored.lock_mut().confirm(id);
+        let sequence = self.stored.lock().confirm(id);
         let at = self.held.iter().position(|(held, _)| Some(*held) == sequence);
         if let Some(at) = at {
             let (_, token) = self.held.swap_remove(at);
