@@ -27,6 +27,7 @@ use std::{
 
 use azure_core::error::{ErrorKind, ResultExt};
 use iothub_core::Result;
+use time::OffsetDateTime;
 
 pub use self::{
     application::Application,
@@ -39,7 +40,7 @@ use self::{
     rsa_key::{LazyKey, RsaKey},
 };
 use crate::{
-    hub::{Clock, Faults, Hub, Journal, authentication::Key},
+    hub::{Clock, Faults, Hub, Journal, authentication::Key, known_tokens::KnownTokens},
     tls::{self, Secrecy},
 };
 
@@ -61,6 +62,8 @@ struct Inner {
     clock: Clock,
     journal: Journal,
     faults: Faults,
+    /// Whose they are, and until when.
+    known_tokens: KnownTokens<(String, OffsetDateTime)>,
 }
 
 impl Entra {
@@ -104,6 +107,7 @@ impl Entra {
             clock: hub.clock().clone(),
             journal: hub.journal().clone(),
             faults: hub.faults().clone(),
+            known_tokens: KnownTokens::default(),
         }));
         entra.write_files()?;
         Ok(entra)
@@ -276,6 +280,10 @@ impl Entra {
 
     fn journal(&self) -> &Journal {
         &self.0.journal
+    }
+
+    fn known_tokens(&self) -> &KnownTokens<(String, OffsetDateTime)> {
+        &self.0.known_tokens
     }
 
     fn faults(&self) -> &Faults {

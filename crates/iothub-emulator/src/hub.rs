@@ -34,6 +34,7 @@ pub(crate) mod journal;
 pub(crate) mod json_text;
 pub(crate) mod key;
 mod key_renewal;
+pub(crate) mod known_tokens;
 pub(crate) mod lock_queue;
 pub(crate) mod method_call;
 pub(crate) mod methods;
@@ -109,6 +110,7 @@ use self::{
     event_readers::EventReaders,
     feedback::Feedback,
     injected_faults::InjectedFaults,
+    known_tokens::KnownTokens,
     methods::PendingMethods,
     registry::Registry,
     sas::SasToken,
@@ -135,6 +137,7 @@ struct Inner {
     clock: Clock,
     journal: Journal,
     faults: Faults,
+    known_tokens: KnownTokens<Grant>,
     bearer: OnceLock<Box<dyn VerifyBearer>>,
     device_authorities: DeviceAuthorities,
     registry: RwLock<Registry>,
@@ -180,6 +183,7 @@ impl Hub {
             created: clock.now(),
             clock,
             faults: Faults::default(),
+            known_tokens: KnownTokens::default(),
             bearer: OnceLock::new(),
             device_authorities: DeviceAuthorities::default(),
             registry: RwLock::new(Registry::new(changes.clone())),
@@ -288,8 +292,16 @@ impl Hub {
 
     /// Checks a whole `SharedAccessSignature sr=…&sig=…&se=…` text.
     pub(crate) fn authorize_sas(&self, token: &str) -> Result<Grant, Failure> {
-        let verdict = SasToken::parse(token).and_then(|token| token.verify(self));
-        self.remember(verdict)
+        let known = self.0.known_tokens.get(token, self.clock().now());
+        self.remember(known.map_or_else(|| self.verify_sas(token), Ok))
+    }
+
+    fn verify_sas(&self, token: &str) -> Result<Grant, Failure> {
+        let grant = SasToken::parse(token)?.verify(self)?;
+        if grant.only_expires() {
+            self.0.known_tokens.add(token, grant.clone(), grant.expires());
+        }
+        Ok(grant)
     }
 
     /// Checks a JWT of Microsoft Entra ID, or of the emulator's own token endpoint.

@@ -73,7 +73,14 @@ impl Entra {
 impl VerifyBearer for Entra {
     fn verify(&self, jwt: &str, now: OffsetDateTime) -> std::result::Result<Grant, Failure> {
         let refuse = |why| Failure::unauthorized(format!("the bearer token is refused: {why}"));
-        let (id, expires) = self.check(jwt, now, Self::is_hub).map_err(refuse)?;
+        let (id, expires) = match self.known_tokens().get(jwt, now) {
+            Some(known) => known,
+            None => {
+                let (id, expires) = self.check(jwt, now, Self::is_hub).map_err(refuse)?;
+                self.known_tokens().add(jwt, (id.clone(), expires), expires);
+                (id, expires)
+            }
+        };
         // Who is unknown by now has no role left.
         let app = self.directory().by_object_id(&id);
         let rights = app.map(|app| app.rights()).unwrap_or_default();

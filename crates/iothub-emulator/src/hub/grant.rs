@@ -55,6 +55,16 @@ impl Grant {
         !matches!(self.principal, Principal::App(_))
     }
 
+    /// Whether nothing but time ends it. Keys of policies and names of the hub stay as they are; those of devices do not.
+    pub(crate) fn only_expires(&self) -> bool {
+        matches!(self.principal, Principal::Policy(_)) && self.covers_all()
+    }
+
+    /// Whether it is for the whole hub.
+    pub(crate) fn covers_all(&self) -> bool {
+        self.resource.is_empty()
+    }
+
     pub(crate) fn principal(&self) -> &Principal {
         &self.principal
     }

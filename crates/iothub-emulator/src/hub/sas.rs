@@ -358,6 +358,24 @@ mod tests {
     }
 
     #[test]
+    fn the_token_of_a_device_ends_with_its_keys() {
+        let hub = hub();
+        let token = "SharedAccessSignature sr=Hub.azure-devices.net%2Fdevices%2Fd%231&sig=pRKlg%2FRVV8z%2BWiWCTxXQsbDLlr3eaFFOd6I6URLoTY0%3D&se=4102444800";
+        hub.authorize_sas(token).unwrap();
+        let other_keys = DeviceRequest {
+            disabled: false,
+            status_reason: None,
+            authentication: Authentication::generated().unwrap(),
+            edge: false,
+            scope: None,
+            parents: Vec::new(),
+        };
+        hub.put_device(&Grant::unlimited(), &"d#1".parse().unwrap(), &IfMatch::Any, other_keys)
+            .unwrap();
+        assert!(hub.authorize_sas(token).unwrap_err().message.contains("does not match"));
+    }
+
+    #[test]
     fn a_disabled_device_does_not_get_in() {
         let key = hmac::Key::new(hmac::HMAC_SHA256, Key::parse(KEY).unwrap().as_slice());
         let resource = "hub.azure-devices.net/devices/off";
