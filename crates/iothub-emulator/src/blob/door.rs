@@ -254,7 +254,7 @@ fn refuse(refusal: Refusal, method: &Method, request_id: &str, now: OffsetDateTi
          </Message></Error>",
         refusal.code(),
         escape(refusal.message()),
-        crate::hub::timestamp::text(Some(now)),
+        crate::hub::timestamp::text(now),
     );
     // An answer to HEAD has no body; the header says the same.
     let mut response = match *method == Method::HEAD {

@@ -53,7 +53,7 @@ pub(crate) fn receive(hub: &Hub, call: &Call) -> Result<Answer, Failure> {
     };
     let message = &locked.message;
     let user_id = message.user_id.as_deref().map(String::from_utf8_lossy);
-    let expiry = message.expiry.map(|expiry| timestamp::text(Some(expiry)));
+    let expiry = message.expiry.map(|expiry| timestamp::text(expiry));
     let optional = [
         ("iothub-messageid", message.message_id.as_deref()),
         ("iothub-correlationid", message.correlation_id.as_deref()),
@@ -70,7 +70,7 @@ pub(crate) fn receive(hub: &Hub, call: &Call) -> Result<Answer, Failure> {
     let always = [
         ("iothub-ack", message.ack.name().to_owned()),
         ("iothub-sequencenumber", locked.sequence.to_string()),
-        ("iothub-enqueuedtime", timestamp::text(Some(locked.enqueued))),
+        ("iothub-enqueuedtime", timestamp::text(locked.enqueued)),
         ("iothub-deliverycount", locked.deliveries.to_string()),
     ];
     let mut answer = Answer::bytes(message.body.clone()).with(ETAG, &format!("\"{}\"", locked.token));

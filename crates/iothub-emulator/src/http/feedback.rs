@@ -15,7 +15,7 @@ pub(crate) fn receive(hub: &Hub, call: &Call) -> Result<Answer, Failure> {
         .with(CONTENT_TYPE, FEEDBACK)
         .with(ETAG, &format!("\"{token}\""))
         .with(LOCK_TOKEN, &token)
-        .with(ENQUEUED_TIME, &timestamp::text(Some(batch.enqueued))))
+        .with(ENQUEUED_TIME, &timestamp::text(batch.enqueued)))
 }
 
 pub(crate) fn complete(hub: &Hub, call: &Call) -> Result<Answer, Failure> {

@@ -17,7 +17,7 @@ use serde_json::json;
 use time::OffsetDateTime;
 
 pub(crate) use self::{
-    assignments::{Assignment, Shown, shown},
+    assignments::{Assignment, shown},
     record::ConfigurationRecord,
     request::ConfigurationRequest,
 };

@@ -8,8 +8,8 @@ use serde_json::value::RawValue;
 use super::{
     Failure, Hub,
     identity_document::{AuthenticationDocument, Capabilities, etag},
+    json_text::broken,
     registry::{Device, Identity},
-    twin_document::{Properties, broken},
 };
 
 /// Where an export is.
@@ -36,7 +36,7 @@ struct Line<'a> {
     #[serde(rename = "twinETag")]
     twin_etag: String,
     tags: &'a RawValue,
-    properties: Properties,
+    properties: Box<RawValue>,
     capabilities: Capabilities,
     #[serde(skip_serializing_if = "Option::is_none")]
     device_scope: Option<&'a str>,
@@ -98,7 +98,7 @@ impl<'a> Line<'a> {
             authentication: (!exclude_keys).then(|| AuthenticationDocument::new(&identity.authentication)),
             twin_etag: identity.twin.etag(),
             tags: serde_json::from_str(&identity.twin.tags).map_err(broken)?,
-            properties: Properties::of(&identity.twin)?,
+            properties: RawValue::from_string(identity.twin.properties()).map_err(broken)?,
             capabilities: Capabilities {
                 iot_edge: device.edge && module.is_none(),
             },

@@ -92,7 +92,7 @@ impl Hub {
             original_message_id: message.message_id.clone(),
             device_id: target.device().to_owned(),
             device_generation_id: device.identity.generation.to_string(),
-            enqueued_time_utc: timestamp::text(Some(now)),
+            enqueued_time_utc: timestamp::text(now),
             status_code: status_code.into(),
             description: description.into(),
         };

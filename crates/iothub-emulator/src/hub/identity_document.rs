@@ -1,5 +1,7 @@
 //! Identities as the registry shows them.
 
+use std::borrow::Cow;
+
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::Serialize;
 
@@ -19,9 +21,9 @@ pub(crate) struct DeviceDocument<'a> {
     connection_state: &'static str,
     status: &'static str,
     status_reason: Option<&'a str>,
-    connection_state_updated_time: String,
-    status_updated_time: String,
-    last_activity_time: String,
+    connection_state_updated_time: Cow<'static, str>,
+    status_updated_time: Cow<'static, str>,
+    last_activity_time: Cow<'static, str>,
     cloud_to_device_message_count: usize,
     authentication: AuthenticationDocument<'a>,
     capabilities: Capabilities,
@@ -41,8 +43,8 @@ pub(crate) struct ModuleDocument<'a> {
     generation_id: String,
     pub(crate) etag: String,
     connection_state: &'static str,
-    connection_state_updated_time: String,
-    last_activity_time: String,
+    connection_state_updated_time: Cow<'static, str>,
+    last_activity_time: Cow<'static, str>,
     cloud_to_device_message_count: usize,
     authentication: AuthenticationDocument<'a>,
 }
@@ -85,9 +87,9 @@ impl<'a> DeviceDocument<'a> {
             connection_state: connection_state(&identity.connection),
             status: status.as_str(),
             status_reason: status.reason.as_deref(),
-            connection_state_updated_time: timestamp::text(identity.connection.updated),
-            status_updated_time: timestamp::text(status.updated),
-            last_activity_time: timestamp::text(identity.connection.last_activity),
+            connection_state_updated_time: timestamp::text_or_never(identity.connection.updated),
+            status_updated_time: timestamp::text_or_never(status.updated),
+            last_activity_time: timestamp::text_or_never(identity.connection.last_activity),
             cloud_to_device_message_count: identity.message_count(),
             authentication: AuthenticationDocument::new(&identity.authentication),
             capabilities: Capabilities { iot_edge: device.edge },
@@ -107,8 +109,8 @@ impl<'a> ModuleDocument<'a> {
             generation_id: identity.generation.to_string(),
             etag: etag(identity.etag),
             connection_state: connection_state(&identity.connection),
-            connection_state_updated_time: timestamp::text(identity.connection.updated),
-            last_activity_time: timestamp::text(identity.connection.last_activity),
+            connection_state_updated_time: timestamp::text_or_never(identity.connection.updated),
+            last_activity_time: timestamp::text_or_never(identity.connection.last_activity),
             cloud_to_device_message_count: identity.message_count(),
             authentication: AuthenticationDocument::new(&identity.authentication),
         }

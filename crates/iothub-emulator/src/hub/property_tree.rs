@@ -1,4 +1,4 @@
-use std::{collections::HashSet, fmt::Write as _, slice};
+use std::{borrow::Cow, collections::HashSet, fmt::Write as _, slice};
 
 use serde_json::value::RawValue;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
@@ -54,10 +54,10 @@ impl Stamp {
         ))
     }
 
-    fn time(self) -> String {
-        let never = self.nanoseconds == i64::MIN;
-        let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.nanoseconds)).ok();
-        timestamp::text(time.filter(|_| !never))
+    fn time(self) -> Cow<'static, str> {
+        let nanoseconds = Some(self.nanoseconds).filter(|_| self != Self::NONE);
+        let time = nanoseconds.and_then(|time| OffsetDateTime::from_unix_timestamp_nanos(time.into()).ok());
+        timestamp::text_or_never(time)
     }
 }
 
@@ -205,7 +205,7 @@ impl Node {
     }
 
     /// When it was last written.
-    pub(crate) fn updated(&self) -> String {
+    pub(crate) fn updated(&self) -> Cow<'static, str> {
         self.stamp.time()
     }
 
@@ -244,20 +244,7 @@ impl Node {
         stamps.into()
     }
 
-    /// `$metadata`: the same tree, with times instead of values.
-    pub(crate) fn write_metadata(&self, json: &mut String, with_versions: bool) {
-        let _ = write!(json, "{{\"$lastUpdated\":\"{}\"", self.stamp.time());
-        if with_versions && self.stamp != Stamp::NONE {
-            let _ = write!(json, ",\"$lastUpdatedVersion\":{}", self.stamp.version);
-        }
-        for (name, member) in self.members() {
-            let _ = write!(json, ",{}:", quoted(name));
-            member.write_metadata(json, with_versions);
-        }
-        json.push('}');
-    }
-
-    /// Reads the stamps that [`write_metadata`](Self::write_metadata) wrote. What has none is as old as what it is in.
+    /// Reads the stamps that [`write_metadata`] wrote. What has none is as old as what it is in.
     pub(crate) fn stamp(&mut self, metadata: Option<&RawValue>, outer: Stamp) -> Result<(), String> {
         self.stamp = outer;
         let mut inner = Vec::new();
@@ -325,6 +312,30 @@ impl Node {
     fn is_null(&self) -> bool {
         self.leaf() == Some("null")
     }
+}
+
+/// `$metadata` of a compact JSON text with the stamps of its nodes, see [`Node::parse`]: times instead of values.
+pub(crate) fn write_metadata(text: &str, stamps: &[Stamp], with_versions: bool, json: &mut String) {
+    write_times(text, &mut stamps.iter(), with_versions, json);
+}
+
+fn write_times(text: &str, stamps: &mut slice::Iter<'_, Stamp>, with_versions: bool, json: &mut String) {
+    let stamp = stamps.next().copied().unwrap_or(Stamp::NONE);
+    for part in ["{\"$lastUpdated\":\"", &stamp.time(), "\""] {
+        json.push_str(part);
+    }
+    if with_versions && stamp != Stamp::NONE {
+        let _ = write!(json, ",\"$lastUpdatedVersion\":{}", stamp.version);
+    }
+    if text.starts_with('{')
+        && let Ok(RawMembers(members)) = serde_json::from_str(text)
+    {
+        for (name, member) in members {
+            let _ = write!(json, ",{}:", quoted(&name));
+            write_times(member.get(), stamps, with_versions, json);
+        }
+    }
+    json.push('}');
 }
 
 fn leaf_size(text: &str) -> usize {

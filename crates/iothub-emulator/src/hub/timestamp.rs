@@ -1,9 +1,16 @@
+use std::borrow::Cow;
+
 use time::{OffsetDateTime, UtcOffset, format_description::BorrowedFormatItem, macros::format_description};
 
-/// A time as the hub writes it: UTC with seven digits of a second, and the year 1 for what never was.
-pub(crate) fn text(time: Option<OffsetDateTime>) -> String {
-    time.and_then(|time| time.to_offset(UtcOffset::UTC).format(FORMAT).ok())
-        .unwrap_or_else(|| NEVER.to_owned())
+/// A time as the hub writes it: UTC with seven digits of a second.
+pub(crate) fn text(time: OffsetDateTime) -> String {
+    let time = time.to_offset(UtcOffset::UTC);
+    time.format(FORMAT).unwrap_or_else(|_| NEVER.to_owned())
+}
+
+/// The same, and the year 1 for what never was.
+pub(crate) fn text_or_never(time: Option<OffsetDateTime>) -> Cow<'static, str> {
+    time.map_or(Cow::Borrowed(NEVER), |time| Cow::Owned(text(time)))
 }
 
 /// A time as HTTP writes it.
@@ -26,8 +33,8 @@ mod tests {
     #[test]
     fn times_have_the_hubs_seven_digits() {
         let time = time::macros::datetime!(2026-01-01 01:00:00.123_456_789 +1);
-        assert_eq!(text(Some(time)), "2026-01-01T00:00:00.1234567Z");
-        assert_eq!(text(None), "0001-01-01T00:00:00Z");
+        assert_eq!(text(time), "2026-01-01T00:00:00.1234567Z");
+        assert_eq!(text_or_never(None), "0001-01-01T00:00:00Z");
     }
 
     /// The example of RFC 9110, 5.6.7, an hour farther east.

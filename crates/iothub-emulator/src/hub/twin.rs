@@ -1,9 +1,11 @@
+use std::fmt::Write as _;
+
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use time::OffsetDateTime;
 
 use super::{
     Failure,
-    property_tree::{Node, Stamp},
+    property_tree::{Node, Stamp, write_metadata},
     twin_request::{SectionChange, TwinRequest},
 };
 
@@ -57,6 +59,21 @@ impl Twin {
     /// The tag, without quotes.
     pub(crate) fn etag(&self) -> String {
         BASE64_STANDARD.encode(self.revision.to_be_bytes())
+    }
+
+    /// Desired and reported properties, as twins show them.
+    pub(crate) fn properties(&self) -> String {
+        let mut json = String::new();
+        self.write_properties(&mut json);
+        json
+    }
+
+    pub(crate) fn write_properties(&self, json: &mut String) {
+        json.push_str("{\"desired\":");
+        self.desired.write_document(true, json);
+        json.push_str(",\"reported\":");
+        self.reported.write_document(false, json);
+        json.push('}');
     }
 
     /// Takes up a version that was read.
@@ -123,15 +140,19 @@ impl Section {
 
     /// The section as twins show it, with `$metadata` and `$version`.
     pub(crate) fn document(&self, with_versions: bool) -> String {
-        let tree = self.tree();
-        let mut json = self.text.strip_suffix('}').unwrap_or(&self.text).to_owned();
-        if json.len() > 1 {
+        let mut json = String::new();
+        self.write_document(with_versions, &mut json);
+        json
+    }
+
+    fn write_document(&self, with_versions: bool, json: &mut String) {
+        json.push_str(self.text.strip_suffix('}').unwrap_or(&self.text));
+        if *self.text != *EMPTY {
             json.push(',');
         }
         json.push_str("\"$metadata\":");
-        tree.write_metadata(&mut json, with_versions);
-        json.push_str(&format!(",\"$version\":{}}}", self.version));
-        json
+        write_metadata(&self.text, &self.stamps, with_versions, json);
+        let _ = write!(json, ",\"$version\":{}}}", self.version);
     }
 }
 

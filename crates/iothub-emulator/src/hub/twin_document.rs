@@ -1,49 +1,14 @@
-use std::collections::BTreeMap;
-
-use iothub_core::HubErrorCode;
 use serde::Serialize;
-use serde_json::value::RawValue;
 
 use super::{
     Failure,
-    configurations::{Shown, shown},
-    identities::{Document, to_json},
-    identity_document::{Capabilities, connection_state, etag},
+    configurations::shown,
+    identities::Document,
+    identity_document::{connection_state, etag},
+    json_text::ObjectWriter,
     registry::{Device, Identity},
-    timestamp,
-    twin::Twin,
+    timestamp::text_or_never,
 };
-
-/// A twin as clients see it.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct TwinDocument<'a> {
-    device_id: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    module_id: Option<&'a str>,
-    etag: String,
-    device_etag: String,
-    status: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    status_reason: Option<&'a str>,
-    status_update_time: String,
-    connection_state: &'static str,
-    last_activity_time: String,
-    cloud_to_device_message_count: usize,
-    authentication_type: &'static str,
-    x509_thumbprint: Thumbprints<'a>,
-    model_id: &'a str,
-    version: u64,
-    tags: &'a RawValue,
-    properties: Properties,
-    capabilities: Capabilities,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    configurations: BTreeMap<&'a str, Shown>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    device_scope: Option<&'a str>,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    parent_scopes: &'a [Box<str>],
-}
 
 /// In twins, and only there, these names begin with a capital.
 #[derive(Serialize)]
@@ -53,61 +18,58 @@ struct Thumbprints<'a> {
     secondary_thumbprint: Option<&'a str>,
 }
 
-#[derive(Serialize)]
-pub(crate) struct Properties {
-    desired: Box<RawValue>,
-    reported: Box<RawValue>,
-}
-
-impl Properties {
-    pub(crate) fn of(twin: &Twin) -> Result<Self, Failure> {
-        Ok(Self {
-            desired: RawValue::from_string(twin.desired.document(true)).map_err(broken)?,
-            reported: RawValue::from_string(twin.reported.document(false)).map_err(broken)?,
-        })
-    }
-}
-
-/// The twin of a device, or of a module on it.
+/// The twin of a device, or of a module on it, as clients see it.
+///
+/// It is what a hub is asked for most, so that it is written in one go and its sections are not read for it.
 pub(crate) fn twin_document(
     device_id: &str,
     device: &Device,
     module: Option<(&str, &Identity)>,
 ) -> Result<Document, Failure> {
     let identity = module.map_or(&device.identity, |(_, identity)| identity);
-    let twin: &Twin = &identity.twin;
+    let (twin, connection) = (&identity.twin, &identity.connection);
     let [primary_thumbprint, secondary_thumbprint] = identity.authentication.thumbprints();
-    let document = TwinDocument {
-        device_id,
-        module_id: module.map(|(id, _)| id),
-        etag: twin.etag(),
-        device_etag: etag(identity.etag),
-        status: device.status.as_str(),
-        status_reason: device.status.reason.as_deref(),
-        status_update_time: timestamp::text(device.status.updated),
-        connection_state: connection_state(&identity.connection),
-        last_activity_time: timestamp::text(identity.connection.last_activity),
-        cloud_to_device_message_count: identity.message_count(),
-        authentication_type: identity.authentication.kind(),
-        x509_thumbprint: Thumbprints {
-            primary_thumbprint,
-            secondary_thumbprint,
-        },
-        model_id: identity.model_id(),
-        version: twin.version(),
-        tags: serde_json::from_str(&twin.tags).map_err(broken)?,
-        properties: Properties::of(twin)?,
-        capabilities: Capabilities { iot_edge: device.edge },
-        configurations: shown(&identity.assignments, ["targeted", "applied"]),
-        device_scope: device.shown_scope(),
-        parent_scopes: &device.parents,
+    let tag = twin.etag();
+    let mut document = ObjectWriter::new();
+    document.text("deviceId", device_id);
+    if let Some((module_id, _)) = module {
+        document.text("moduleId", module_id);
+    }
+    document.text("etag", &tag);
+    document.text("deviceEtag", &etag(identity.etag));
+    document.text("status", device.status.as_str());
+    if let Some(reason) = &device.status.reason {
+        document.text("statusReason", reason);
+    }
+    document.text("statusUpdateTime", &text_or_never(device.status.updated));
+    document.text("connectionState", connection_state(connection));
+    document.text("lastActivityTime", &text_or_never(connection.last_activity));
+    document.number("cloudToDeviceMessageCount", identity.message_count() as u64);
+    document.text("authenticationType", identity.authentication.kind());
+    let thumbprints = Thumbprints {
+        primary_thumbprint,
+        secondary_thumbprint,
     };
+    document.member("x509Thumbprint", &thumbprints)?;
+    document.text("modelId", identity.model_id());
+    document.number("version", twin.version());
+    document.json("tags", &twin.tags);
+    twin.write_properties(document.begin("properties"));
+    document.json("capabilities", if device.edge { EDGE } else { NO_EDGE });
+    if !identity.assignments.is_empty() {
+        document.member("configurations", &shown(&identity.assignments, ["targeted", "applied"]))?;
+    }
+    if let Some(scope) = device.shown_scope() {
+        document.text("deviceScope", scope);
+    }
+    if !device.parents.is_empty() {
+        document.member("parentScopes", &device.parents)?;
+    }
     Ok(Document {
-        json: to_json(&document)?,
-        etag: document.etag,
+        json: document.finish(),
+        etag: tag,
     })
 }
 
-pub(crate) fn broken(error: serde_json::Error) -> Failure {
-    Failure::new(HubErrorCode::ServerError, format!("a twin is not JSON: {error}"))
-}
+const EDGE: &str = r#"{"iotEdge":true}"#;
+const NO_EDGE: &str = r#"{"iotEdge":false}"#;

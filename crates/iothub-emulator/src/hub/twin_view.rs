@@ -22,7 +22,7 @@ impl TwinView<'_> {
 
     fn system(&self, name: &str) -> Option<Found<'_>> {
         let (device, identity) = (self.device, self.identity());
-        let time = |time| Some(Found::from(timestamp::text(time)));
+        let time = |time| Some(Found::from(timestamp::text_or_never(time).into_owned()));
         match name {
             "deviceId" => Some(self.device_id.into()),
             "moduleId" => self.module.map(|(id, _)| id.into()),
@@ -52,12 +52,7 @@ impl Document for TwinView<'_> {
         let twin: &Twin = &self.identity().twin;
         match (&**first, rest) {
             ("tags", rest) => Found::within(&twin.tags, rest),
-            ("properties", []) => {
-                let (desired, reported) = (twin.desired.document(true), twin.reported.document(false));
-                Some(Found::Json(
-                    format!("{{\"desired\":{desired},\"reported\":{reported}}}").into(),
-                ))
-            }
+            ("properties", []) => Some(Found::Json(twin.properties().into())),
             ("properties", [section, rest @ ..]) => match &**section {
                 "desired" => property(&twin.desired, rest, true),
                 "reported" => property(&twin.reported, rest, false),

@@ -124,7 +124,10 @@ pub(super) fn as_device(failure: Failure) -> Failure {
 }
 
 fn document(registry: &Registry, target: &Target) -> Result<Document, Failure> {
-    let identity = registry.identity(target).map_err(as_device)?;
     let device = registry.device(target.device())?;
-    twin_document(target.device(), device, target.module().map(|id| (id, identity)))
+    let module = match target.module() {
+        None => None,
+        Some(id) => Some((id, registry.identity(target).map_err(as_device)?)),
+    };
+    twin_document(target.device(), device, module)
 }

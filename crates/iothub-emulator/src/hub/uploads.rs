@@ -225,9 +225,9 @@ impl Hub {
             device_id: device.to_string(),
             blob_uri: file.uri,
             blob_name: upload.blob,
-            last_updated_time: timestamp::text(Some(file.modified)),
+            last_updated_time: timestamp::text(file.modified),
             blob_size_in_bytes: file.size,
-            enqueued_time_utc: timestamp::text(Some(now)),
+            enqueued_time_utc: timestamp::text(now),
         };
         self.uploads().notifications.push(self, Arc::new(notification));
         Ok(())

@@ -216,7 +216,7 @@ impl Conversation {
             "errorCode": failure.code.number(),
             "message": failure.message,
             "trackingId": Uuid::new_v4().simple().to_string(),
-            "timestampUtc": timestamp::text(Some(self.hub.clock().now())),
+            "timestampUtc": timestamp::text(self.hub.clock().now()),
         })
         .to_string()
     }

@@ -9,7 +9,7 @@ pub(crate) struct Moment(pub(crate) OffsetDateTime);
 
 impl Serialize for Moment {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&timestamp::text(Some(self.0)))
+        serializer.serialize_str(&timestamp::text(self.0))
     }
 }
 

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, value::RawValue};
 
 use super::Configuration;
-use crate::hub::{Failure, Hub, identity_document::etag, timestamp, twin_document::broken};
+use crate::hub::{Failure, Hub, identity_document::etag, json_text::broken, timestamp};
 
 /// A configuration as clients see it, with its metrics as they are now.
 #[derive(Serialize)]
@@ -46,8 +46,8 @@ impl<'a> ConfigurationDocument<'a> {
             labels: &configuration.labels,
             content: RawValue::from_string(content.json.clone()).map_err(broken)?,
             target_condition: &configuration.target.text,
-            created_time_utc: timestamp::text(Some(configuration.created)),
-            last_updated_time_utc: timestamp::text(Some(configuration.updated)),
+            created_time_utc: timestamp::text(configuration.created),
+            last_updated_time_utc: timestamp::text(configuration.updated),
             priority: configuration.priority,
             system_metrics: Metrics::new(hub, system)?,
             metrics: Metrics::new(hub, own)?,

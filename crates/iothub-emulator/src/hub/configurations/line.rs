@@ -13,9 +13,8 @@ use crate::hub::{
     identity_document::etag,
     identity_request::{Members, object},
     if_match::IfMatch,
-    json_text::{RawMembers, compact, quoted},
+    json_text::{RawMembers, broken, compact, quoted},
     timestamp,
-    twin_document::broken,
 };
 
 #[derive(Serialize)]
@@ -95,8 +94,8 @@ impl<'a> Line<'a> {
             labels: &configuration.labels,
             content: RawValue::from_string(content).map_err(broken)?,
             target_condition: &configuration.target.text,
-            created_time_utc: timestamp::text(Some(configuration.created)),
-            last_updated_time_utc: timestamp::text(Some(configuration.updated)),
+            created_time_utc: timestamp::text(configuration.created),
+            last_updated_time_utc: timestamp::text(configuration.updated),
             priority: configuration.priority,
             metrics: Metrics {
                 queries: queries.collect(),

@@ -7,7 +7,7 @@ use super::{
     progress::{Counts, Progress},
     request::Work,
 };
-use crate::hub::{Failure, timestamp, twin_document::broken};
+use crate::hub::{Failure, json_text::broken, timestamp};
 
 /// A job as clients see it. What is not known yet is left out.
 #[derive(Serialize)]
@@ -34,7 +34,7 @@ pub(super) struct JobDocument<'a> {
 
 impl<'a> JobDocument<'a> {
     pub(super) fn new(job: &'a Job, progress: &'a Progress) -> Result<Self, Failure> {
-        let time = |time: OffsetDateTime| timestamp::text(Some(time));
+        let time = |time: OffsetDateTime| timestamp::text(time);
         let raw = |json: &str| RawValue::from_string(json.to_owned()).map_err(broken);
         let (method, twin) = match &job.work {
             Work::InvokeMethod { json, .. } => (Some(raw(json)?), None),

@@ -31,7 +31,7 @@ impl<'a> DeviceJobView<'a> {
 
     fn text(&self, name: &str) -> Option<Found<'_>> {
         let Self { job, began, run } = self;
-        let time = |time: OffsetDateTime| Found::from(timestamp::text(Some(time)));
+        let time = |time: OffsetDateTime| Found::from(timestamp::text(time));
         match name {
             "deviceId" => Some((&*run.device).into()),
             "moduleId" => run.module.as_deref().map(Found::from),
