@@ -13,6 +13,8 @@ pub(crate) struct LockQueue<T> {
     entries: VecDeque<Entry<T>>,
     /// How many messages were ever queued: the last sequence number.
     count: u64,
+    /// Before that no message expires, so that nobody has to look through them.
+    first_end: Option<OffsetDateTime>,
     /// When somebody is going to look for expired messages.
     watched: Option<OffsetDateTime>,
 }
@@ -60,6 +62,7 @@ impl<T: Clone> LockQueue<T> {
     /// Returns the number of the message, from 1.
     pub(crate) fn push(&mut self, message: T, now: OffsetDateTime, expires: OffsetDateTime) -> u64 {
         self.count += 1;
+        self.note_end(expires);
         self.entries.push_back(Entry {
             message,
             sequence: self.count,
@@ -121,7 +124,12 @@ impl<T: Clone> LockQueue<T> {
     /// Removes what is too old, unless somebody holds it.
     pub(crate) fn expire(&mut self, now: OffsetDateTime) -> Vec<Settled<T>> {
         self.watched = self.watched.filter(|watched| *watched > now);
-        self.remove(Outcome::Expired, |entry| entry.expires <= now && entry.is_free(now))
+        if self.first_end.is_none_or(|end| now < end) {
+            return Vec::new();
+        }
+        let expired = self.remove(Outcome::Expired, |entry| entry.expires <= now && entry.is_free(now));
+        self.first_end = self.entries.iter().map(|entry| entry.expires).min();
+        expired
     }
 
     /// Removes everything.
@@ -159,6 +167,7 @@ impl<T: Clone> LockQueue<T> {
             lock: None,
         };
         self.count_on(entry.sequence);
+        self.note_end(entry.expires);
         match self
             .entries
             .binary_search_by_key(&entry.sequence, |entry| entry.sequence)
@@ -210,6 +219,10 @@ impl<T: Clone> LockQueue<T> {
         self.entries.len()
     }
 
+    fn note_end(&mut self, expires: OffsetDateTime) {
+        self.first_end = Some(self.first_end.map_or(expires, |first| first.min(expires)));
+    }
+
     fn remove(&mut self, outcome: Outcome, which: impl Fn(&Entry<T>) -> bool) -> Vec<Settled<T>> {
         let mut removed = Vec::new();
         self.entries.retain(|entry| {
@@ -228,6 +241,7 @@ impl<T> Default for LockQueue<T> {
         Self {
             entries: VecDeque::new(),
             count: 0,
+            first_end: None,
             watched: None,
         }
     }
@@ -296,6 +310,35 @@ mod tests {
             assert_eq!(settled.outcome, outcome);
         }
         assert_eq!(queue.len(), 0);
+    }
+
+    #[test]
+    fn what_is_gone_before_its_end_does_not_end_the_watch() {
+        let at = |minutes| NOW + MINUTE * minutes;
+        let mut queue = LockQueue::default();
+        for (message, minutes) in [("a", 10), ("b", 15), ("c", 20)] {
+            queue.push(message, NOW, at(minutes));
+            queue.watch(Some(at(minutes)));
+        }
+        queue.take(NOW, MINUTE * 30).unwrap();
+        assert!(queue.expire(at(10)).is_empty());
+        assert_eq!(queue.watch(None), Some(at(15)));
+        queue.forget(1);
+        queue.forget(2);
+        for minutes in [12, 15] {
+            assert!(queue.expire(at(minutes)).is_empty());
+        }
+        assert_eq!(queue.watch(None), Some(at(20)));
+        assert_eq!(queue.expire(at(20)).len(), 1);
+    }
+
+    #[test]
+    fn what_is_given_back_after_its_end_expires_at_once() {
+        let mut queue = queue(&["a"]);
+        let locked = queue.take(NOW, HOUR * 2).unwrap();
+        assert!(queue.expire(NOW + HOUR).is_empty());
+        queue.settle(locked.token, Outcome::Abandoned, NOW + HOUR, 10).unwrap();
+        assert_eq!(queue.expire(NOW + HOUR).len(), 1);
     }
 
     #[test]

@@ -227,11 +227,12 @@ impl Registry {
 
     /// The queue of a device that may be sent to.
     pub(crate) fn open_queue(&mut self, target: &Target) -> Result<&mut Queue, Failure> {
-        if self.device(target.device())?.status.disabled {
+        let device = find_device_mut(&mut self.devices, target)?;
+        if device.status.disabled {
             let text = format!("device {} is disabled", target.device());
             return Err(Failure::new(HubErrorCode::DeviceDisabled, text));
         }
-        self.queue(target)
+        Ok(find_on_mut(device, target)?.queue.get_or_insert_default())
     }
 }
 
@@ -278,8 +279,15 @@ impl Identity {
 }
 
 fn find_mut<'a>(devices: &'a mut Devices, target: &Target) -> Result<&'a mut Identity, Failure> {
+    find_on_mut(find_device_mut(devices, target)?, target)
+}
+
+fn find_device_mut<'a>(devices: &'a mut Devices, target: &Target) -> Result<&'a mut Device, Failure> {
     let device = devices.get_mut(target.device());
-    let device = device.ok_or_else(|| Failure::device_not_found(target.device()))?;
+    device.ok_or_else(|| Failure::device_not_found(target.device()))
+}
+
+fn find_on_mut<'a>(device: &'a mut Device, target: &Target) -> Result<&'a mut Identity, Failure> {
     match target.module() {
         None => Ok(&mut device.identity),
         Some(module) => match device.modules.get_mut(module) {
