@@ -1,11 +1,14 @@
 use std::{
     fmt,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
 use time::OffsetDateTime;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use super::{changes::Changes, key::Key};
 
@@ -24,10 +27,17 @@ use super::{changes::Changes, key::Key};
 /// clock.advance(Duration::from_secs(3600));
 /// assert!(clock.now() - before >= Duration::from_secs(3600));
 /// ```
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Clock {
-    turned: Arc<watch::Sender<Duration>>,
+    turn: Arc<Turn>,
     changes: Changes,
+}
+
+/// How far a clock was turned. It is asked for with everything that happens, and changes hardly ever.
+#[derive(Default)]
+struct Turn {
+    nanoseconds: AtomicU64,
+    changed: Notify,
 }
 
 impl Clock {
@@ -41,30 +51,40 @@ impl Clock {
 
     /// The hub's time now, in UTC.
     pub fn now(&self) -> OffsetDateTime {
-        OffsetDateTime::from(SystemTime::now()).saturating_add(turn(*self.turned.borrow()))
+        let now = OffsetDateTime::from(SystemTime::now());
+        match self.turned() {
+            Duration::ZERO => now,
+            turned => now.saturating_add(time::Duration::try_from(turned).unwrap_or(time::Duration::MAX)),
+        }
     }
 
-    /// Turns the clock forward. Whatever falls due by that happens at once.
+    /// Turns the clock forward, by 584 years at most in all. Whatever falls due by that happens at once.
     pub fn advance(&self, by: Duration) {
-        self.turned.send_modify(|turned| *turned = turned.saturating_add(by));
+        let add = |turned: u64| Some(turned.saturating_add(nanoseconds(by)));
+        let _ = self
+            .turn
+            .nanoseconds
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, add);
+        self.turn.changed.notify_waiters();
         self.changes.note(|| Key::Hub);
     }
 
     /// How far it has been turned.
     pub(crate) fn turned(&self) -> Duration {
-        *self.turned.borrow()
+        Duration::from_nanos(self.turn.nanoseconds.load(Ordering::Acquire))
     }
 
     /// Turns it as far as it was turned before.
     pub(crate) fn turn_to(&self, turned: Duration) {
-        self.turned.send_replace(turned);
+        self.turn.nanoseconds.store(nanoseconds(turned), Ordering::Release);
+        self.turn.changed.notify_waiters();
     }
 
     /// Returns when the hub's time has reached `due`, by waiting or by a turn of the clock.
     pub(crate) async fn until(&self, due: OffsetDateTime) {
-        let mut turns = self.turned.subscribe();
         loop {
-            turns.mark_unchanged();
+            // From here on it hears of every turn.
+            let turn = self.turn.changed.notified();
             let Ok(left) = Duration::try_from(due - self.now()) else {
                 return;
             };
@@ -73,7 +93,7 @@ impl Clock {
             }
             tokio::select! {
                 () = tokio::time::sleep(left) => {}
-                _ = turns.changed() => {}
+                () = turn => {}
             }
         }
     }
@@ -87,21 +107,12 @@ impl Clock {
     }
 }
 
-impl Default for Clock {
-    fn default() -> Self {
-        Self {
-            turned: Arc::new(watch::Sender::new(Duration::ZERO)),
-            changes: Changes::default(),
-        }
-    }
-}
-
 impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Clock").field("turned", &*self.turned.borrow()).finish()
+        f.debug_struct("Clock").field("turned", &self.turned()).finish()
     }
 }
 
-fn turn(by: Duration) -> time::Duration {
-    time::Duration::try_from(by).unwrap_or(time::Duration::MAX)
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -7,7 +7,7 @@ use std::{
 use iothub_core::HubErrorCode;
 use serde::{Serialize, Serializer};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use super::{AmqpEvent, Clock, Failure, Outcome, Principal, Target, sessions::SessionEnd};
 
@@ -18,7 +18,7 @@ use super::{AmqpEvent, Clock, Failure, Outcome, Principal, Target, sessions::Ses
 #[derive(Clone)]
 pub struct Journal {
     entries: Arc<Mutex<Entries>>,
-    written: Arc<watch::Sender<u64>>,
+    written: Arc<Notify>,
     clock: Clock,
 }
 
@@ -228,28 +228,24 @@ impl Journal {
     pub(crate) fn new(clock: Clock) -> Self {
         Self {
             entries: Arc::default(),
-            written: Arc::new(watch::Sender::new(0)),
+            written: Arc::default(),
             clock,
         }
     }
 
     pub(crate) fn record(&self, event: Event) {
         let at = self.clock.now();
-        let number = {
+        // Dropped when nobody waits for the lock any more.
+        let _oldest = {
             let mut entries = self.lock();
+            let full = entries.kept.len() == CAPACITY;
+            let oldest = if full { entries.kept.pop_front() } else { None };
             entries.count += 1;
-            if entries.kept.len() == CAPACITY {
-                entries.kept.pop_front();
-            }
             let number = entries.count;
             entries.kept.push_back(Entry { number, at, event });
-            number
+            oldest
         };
-        self.written.send_if_modified(|last| {
-            let newer = number > *last;
-            *last = number.max(*last);
-            newer
-        });
+        self.written.notify_waiters();
     }
 
     /// What is kept, oldest first.
@@ -267,9 +263,14 @@ impl Journal {
 
     /// Returns when there is an entry after `number`.
     pub async fn newer_than(&self, number: u64) {
-        let mut written = self.written.subscribe();
-        // The sender lives as long as `self` does, so that this cannot fail.
-        let _ = written.wait_for(|last| *last > number).await;
+        loop {
+            // From here on it hears of every entry.
+            let written = self.written.notified();
+            if self.lock().count > number {
+                return;
+            }
+            written.await;
+        }
     }
 
     /// How many of the events that are kept are like this.
@@ -279,10 +280,9 @@ impl Journal {
 
     /// Returns the first event like this, or waits until one happens.
     pub async fn wait_for(&self, like: impl Fn(&Event) -> bool) -> Entry {
-        let mut written = self.written.subscribe();
         let mut seen = 0;
         loop {
-            written.mark_unchanged();
+            let written = self.written.notified();
             {
                 let entries = self.lock();
                 let mut new = entries.kept.iter().filter(|entry| entry.number > seen);
@@ -291,10 +291,7 @@ impl Journal {
                 }
                 seen = entries.count;
             }
-            if written.changed().await.is_err() {
-                // The sender lives as long as `self` does.
-                std::future::pending::<()>().await;
-            }
+            written.await;
         }
     }
 
