@@ -23,7 +23,7 @@ mod twins;
 mod web_socket;
 mod web_socket_bytes;
 
-use std::{fmt, pin::pin, time::Duration};
+use std::{fmt, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response, header::DATE};
@@ -72,21 +72,30 @@ where
             () = stop.requested() => {}
         }
     };
-    let conversation = converse(stream, leave, |request| {
-        let caller = Caller {
-            certificates: certificates.clone(),
+    let visit = Arc::new(Visit {
+        rooms,
+        caller: Caller {
+            certificates,
             line: line.clone(),
-        };
-        handle(rooms.clone(), caller, stop.clone(), request)
+        },
+        stop: stop.clone(),
     });
+    let conversation = converse(stream, leave, |request| handle(visit.clone(), request));
     tokio::select! {
         () = conversation => {}
         () = line.broken.notified() => debug!("the connection is broken, as a device asked for"),
     }
 }
 
+/// What the requests over one connection share.
+struct Visit {
+    rooms: Rooms,
+    caller: Caller,
+    stop: Stop,
+}
+
 /// Who is at the other end of a connection, and the connection.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Caller {
     /// What it presented.
     pub(crate) certificates: CertificateChain,
@@ -127,20 +136,20 @@ where
 }
 
 async fn handle(
-    rooms: Rooms,
-    caller: Caller,
-    stop: Stop,
+    visit: Arc<Visit>,
     request: Request<Incoming>,
 ) -> Result<Response<Either<AnswerBody, Contents>>, ConnectionLost> {
+    let Visit { rooms, caller, stop } = &*visit;
     let started = Instant::now();
-    let operation = format!("{} {}", request.method(), request.uri().path());
+    let operation = [request.method().as_str(), " ", request.uri().path()].concat();
     let record = |door, status| {
         info!(operation, status, micros = started.elapsed().as_micros(), "request");
-        rooms.hub.journal().record(Event::Request {
+        let event = Event::Request {
             door,
-            operation: operation.clone(),
+            operation,
             status,
-        });
+        };
+        rooms.hub.journal().record(event);
     };
     if blob::door::is_addressed(request.uri().path()) {
         let response = blob::door::answer(&rooms.account, request).await;
@@ -149,20 +158,22 @@ async fn handle(
     }
     let hub = &rooms.hub;
     if web_socket::is_asked_for(&request) {
-        let response = match web_socket::upgrade(hub, caller.certificates, stop, request) {
+        let response = match web_socket::upgrade(hub, caller.certificates.clone(), stop.clone(), request) {
             Ok(response) => response,
             Err(failure) => Answer::refusal(&failure, hub.clock().now()).into_response(),
         };
         return Ok(response.map(|body| Either::Left(body.into())));
     }
-    let outcome = fault::answer(&rooms, &caller, request).await;
+    let outcome = fault::answer(rooms, caller, request).await;
     record(
         Door::Http,
         outcome.as_ref().map_or(0, |response| response.status().as_u16()),
     );
     let mut response = outcome?;
-    // By which clients see how far their clock is off.
-    if let Ok(date) = timestamp::http_date(hub.clock().now()).try_into() {
+    // By which clients see how far their clock is off. As long as the hub's clock is right, hyper says the same.
+    if !hub.clock().turned().is_zero()
+        && let Ok(date) = timestamp::http_date(hub.clock().now()).try_into()
+    {
         response.headers_mut().insert(DATE, date);
     }
     Ok(response.map(Either::Left))

@@ -6,9 +6,9 @@ use http::{
 use http_body_util::Full;
 use iothub_core::HubErrorCode;
 use time::OffsetDateTime;
-use uuid::Uuid;
+use uuid::fmt::Hyphenated;
 
-use super::envelope;
+use super::envelope::{self, random_id};
 use crate::hub::{Failure, identities::Document};
 
 /// What goes back to a client.
@@ -25,7 +25,7 @@ impl Answer {
 
     /// 200, JSON and its tag.
     pub(crate) fn document(document: Document) -> Self {
-        let tag = format!("\"{}\"", document.etag);
+        let tag = ["\"", &document.etag, "\""].concat();
         Self::json(document.json).with(ETAG, &tag)
     }
 
@@ -34,7 +34,7 @@ impl Answer {
         Self {
             response: Response::new(Full::new(body)),
         }
-        .with(CONTENT_TYPE, "application/octet-stream")
+        .with_static(CONTENT_TYPE, "application/octet-stream")
     }
 
     /// 204.
@@ -83,6 +83,13 @@ impl Answer {
         self
     }
 
+    #[must_use]
+    fn with_static(mut self, name: HeaderName, value: &'static str) -> Self {
+        let value = HeaderValue::from_static(value);
+        self.response.headers_mut().insert(name, value);
+        self
+    }
+
     pub(crate) fn into_response(self) -> Response<Full<Bytes>> {
         self.response
     }
@@ -104,8 +111,11 @@ impl Answer {
         let mut response = Response::new(Full::from(json));
         *response.status_mut() = status;
         Self { response }
-            .with(CONTENT_TYPE, "application/json; charset=utf-8")
-            .with(REQUEST_ID, &Uuid::new_v4().to_string())
+            .with_static(CONTENT_TYPE, "application/json; charset=utf-8")
+            .with(
+                REQUEST_ID,
+                random_id().hyphenated().encode_lower(&mut [0; Hyphenated::LENGTH]),
+            )
     }
 }
 

@@ -1,7 +1,9 @@
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::{
     HeaderMap, Method, Request, Uri,
-    header::{AUTHORIZATION, IF_MATCH},
+    header::{AUTHORIZATION, HeaderName, IF_MATCH},
     request::Parts,
 };
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -31,7 +33,9 @@ impl Call {
         let (head, body) = request.into_parts();
         let path = segments(head.uri.path())?;
         let grant = authorize(hub, &caller.certificates, &head, &path)?;
-        grant.covers(&path.join("/"))?;
+        if !grant.covers_all() {
+            grant.covers(&path.join("/"))?;
+        }
         let query = query(head.uri.query().unwrap_or_default())?;
         check_api_version(&query)?;
         let body = match Limited::new(body, MAX_BODY).collect().await {
@@ -133,7 +137,7 @@ fn authorize(hub: &Hub, certificates: &CertificateChain, head: &Parts, path: &[S
 
 /// Clients that cannot send PATCH send POST and say so in a header.
 fn method(head: &Parts) -> Result<Method, Failure> {
-    let Some(method) = head.headers.get("x-http-method-override") else {
+    let Some(method) = head.headers.get(METHOD_OVERRIDE) else {
         return Ok(head.method.clone());
     };
     if head.method != Method::POST {
@@ -155,9 +159,15 @@ fn segments(path: &str) -> Result<Vec<String>, Failure> {
 }
 
 fn query(text: &str) -> Result<Vec<(String, String)>, Failure> {
-    let decode = |text: &str| match percent_decode(&text.replace('+', " ")) {
-        Some(text) => Ok(text.into_owned()),
-        None => Err(Failure::argument(format!("{text:?} in the query is not UTF-8"))),
+    let decode = |text: &str| {
+        let text = match text.contains('+') {
+            true => Cow::Owned(text.replace('+', " ")),
+            false => Cow::Borrowed(text),
+        };
+        match percent_decode(&text) {
+            Some(text) => Ok(text.into_owned()),
+            None => Err(Failure::argument(format!("{text:?} in the query is not UTF-8"))),
+        }
     };
     text.split('&')
         .filter(|pair| !pair.is_empty())
@@ -188,6 +198,8 @@ fn check_api_version(query: &[(String, String)]) -> Result<(), Failure> {
     let text = format!("{version:?} is not an api-version, such as 2021-04-12");
     Err(Failure::new(HubErrorCode::InvalidProtocolVersion, text))
 }
+
+const METHOD_OVERRIDE: HeaderName = HeaderName::from_static("x-http-method-override");
 
 /// Enough for a hundred devices with the largest twins there can be.
 const MAX_BODY: usize = 8 * 1024 * 1024;

@@ -42,7 +42,12 @@ pub(crate) fn nested(failure: &Failure, timeout: Option<&str>, tracking: &str, n
 /// A tracking id as the service makes them: what to tell support about a request.
 pub(crate) fn tracking_id(now: OffsetDateTime) -> String {
     let time = now.format(&Rfc3339).unwrap_or_default();
-    format!("{}-G2:-TimeStamp:{time}", Uuid::new_v4().simple())
+    format!("{}-G2:-TimeStamp:{time}", random_id().simple())
+}
+
+/// An id that nobody has seen before, and that may be guessed.
+pub(crate) fn random_id() -> Uuid {
+    uuid::Builder::from_random_bytes(fastrand::u128(..).to_ne_bytes()).into_uuid()
 }
 
 /// The members stand in the service's order, for those who read a log.
