@@ -96,6 +96,7 @@ mod tests {
         http::{AsyncRawResponse, Method},
         time::{Duration, to_rfc7231},
     };
+    use mockall::{mock, predicate::eq};
 
     use super::*;
     use crate::{CredentialError, EntraCredential, SharedAccessKey, SharedAccessSignature, clock::Clock};
@@ -122,19 +123,33 @@ mod tests {
         }
     }
 
-    /// Gives `token 1`, `token 2` and so on.
-    #[derive(Debug, Default)]
-    struct Counting(Mutex<u32>);
-
-    #[async_trait]
-    impl TokenCredential for Counting {
-        async fn get_token(&self, scopes: &[&str], _: Option<TokenRequestOptions<'_>>) -> Result<AccessToken> {
-            let mut count = self.0.lock().unwrap();
-            *count += 1;
-            let text = format!("{} {count}", scopes.join("+"));
-            Ok(AccessToken::new(text, OffsetDateTime::now_utc() + Duration::HOUR))
+    mock! {
+        #[derive(Debug)]
+        Entra {
+            fn token(&self, scopes: &str) -> Result<AccessToken>;
         }
     }
+
+    #[async_trait]
+    impl TokenCredential for MockEntra {
+        async fn get_token(&self, scopes: &[&str], _: Option<TokenRequestOptions<'_>>) -> Result<AccessToken> {
+            self.token(&scopes.join(" "))
+        }
+    }
+
+    /// Has to be asked so many times for a token for these scopes, and gives `token 1`, `token 2` and so on.
+    fn entra(scopes: &'static str, times: usize) -> Arc<MockEntra> {
+        let mut entra = MockEntra::new();
+        let mut count = 0;
+        entra.expect_token().with(eq(scopes)).times(times).returning(move |_| {
+            count += 1;
+            let expires = OffsetDateTime::now_utc() + Duration::HOUR;
+            Ok(AccessToken::new(format!("token {count}"), expires))
+        });
+        Arc::new(entra)
+    }
+
+    const HUBS: &str = "https://iothubs.azure.net/.default";
 
     fn host() -> HubHost {
         "hub.net:8443".parse().unwrap()
@@ -153,34 +168,31 @@ mod tests {
 
     #[tokio::test]
     async fn http_and_cbs_ask_for_the_same_scopes_and_share_one_token() {
-        let entra = EntraCredential::new(Arc::new(Counting::default())).with_scopes(["https://a/.default", "b"]);
+        let entra = entra("https://a/.default b", 1);
+        let entra = EntraCredential::new(entra).with_scopes(["https://a/.default", "b"]);
         let credential = Credential::from(entra);
         let hub = Arc::new(Hub::default());
         call(&credential, &hub).await.unwrap();
         let cbs = credential.cbs_tokens(&host()).token().await.unwrap();
-        assert_eq!(*hub.seen.lock().unwrap(), ["Bearer https://a/.default+b 1"]);
-        assert_eq!(
-            (cbs.kind, cbs.secret.secret()),
-            (CbsTokenKind::Jwt, "https://a/.default+b 1")
-        );
+        assert_eq!(*hub.seen.lock().unwrap(), ["Bearer token 1"]);
+        assert_eq!((cbs.kind, cbs.secret.secret()), (CbsTokenKind::Jwt, "token 1"));
     }
 
     #[tokio::test]
     async fn a_401_costs_the_token_that_was_sent_and_nothing_is_repeated() {
-        let credential = Credential::from(Arc::new(Counting::default()));
+        let credential = Credential::from(entra(HUBS, 2));
         let hub = Arc::new(Hub::default());
         hub.answers.lock().unwrap().push((StatusCode::Unauthorized, None));
         assert_eq!(call(&credential, &hub).await.unwrap(), StatusCode::Unauthorized);
         call(&credential, &hub).await.unwrap();
         call(&credential, &hub).await.unwrap();
-        let scope = "https://iothubs.azure.net/.default";
-        let expected = [1, 2, 2].map(|n| format!("Bearer {scope} {n}"));
+        let expected = [1, 2, 2].map(|n| format!("Bearer token {n}"));
         assert_eq!(*hub.seen.lock().unwrap(), expected);
     }
 
     #[tokio::test]
     async fn a_403_costs_nothing() {
-        let credential = Credential::from(Arc::new(Counting::default()));
+        let credential = Credential::from(entra(HUBS, 1));
         let hub = Arc::new(Hub::default());
         hub.answers.lock().unwrap().push((StatusCode::Forbidden, None));
         call(&credential, &hub).await.unwrap();
@@ -191,8 +203,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_token_goes_to_its_hub_over_tls_and_nowhere_else() {
-        let counting = Arc::new(Counting::default());
-        let credential = Credential::from(counting.clone());
+        // It is not even asked for a token.
+        let credential = Credential::from(entra(HUBS, 0));
         let hub = Arc::new(Hub::default());
         for url in [
             "http://hub.net:8443/devices",
@@ -208,7 +220,6 @@ mod tests {
                 "{error}"
             );
         }
-        assert_eq!(*counting.0.lock().unwrap(), 0, "no token was even asked for");
         assert!(hub.seen.lock().unwrap().is_empty());
     }
 
