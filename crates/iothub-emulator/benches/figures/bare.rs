@@ -24,8 +24,6 @@ pub(crate) async fn serve() {
         .unwrap()
         .self_signed(&key)
         .unwrap();
-    let ca_file = std::env::temp_dir().join(format!("bare-{}.pem", std::process::id()));
-    std::fs::write(&ca_file, certificate.pem()).unwrap();
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
     let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
@@ -38,7 +36,7 @@ pub(crate) async fn serve() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let ready = json!({
         "httpsPort": listener.local_addr().unwrap().port(),
-        "caFile": ca_file,
+        "root": certificate.pem(),
         "connectionString": "SharedAccessKey=AAECAwQFBgcICQoLDA0ODw==",
     });
     println!("{ready}");

@@ -149,7 +149,7 @@ impl Peer {
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let mut line = || lines.next().unwrap().unwrap();
         let port: u16 = line().parse().unwrap();
-        let root = fs::read(line()).unwrap().into();
+        let root = serde_json::from_str::<Vec<u8>>(&line()).unwrap().into();
         let host: HubHost = "localhost".parse().unwrap();
         Self {
             process,

@@ -1,6 +1,6 @@
 //! A peer by fe2o3-amqp that takes every token and every message, and has feedback without end.
 
-use std::{collections::VecDeque, fs, sync::Arc};
+use std::{collections::VecDeque, sync::Arc};
 
 use fe2o3_amqp::{
     Receiver, Sender,
@@ -23,7 +23,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-/// Says its port and where its certificate lies, and serves until it is ended.
+/// Says its port and its certificate, and serves until it is ended.
 pub(crate) fn run() {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -32,8 +32,7 @@ pub(crate) fn run() {
             .unwrap()
             .self_signed(&key)
             .unwrap();
-        let path = std::env::temp_dir().join(format!("beside-fe2o3-{}.der", std::process::id()));
-        fs::write(&path, certificate.der()).unwrap();
+        let root = serde_json::to_string(&**certificate.der()).unwrap();
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
@@ -43,7 +42,7 @@ pub(crate) fn run() {
             .unwrap();
         let tls = TlsAcceptor::from(Arc::new(config));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        println!("{}\n{}", listener.local_addr().unwrap().port(), path.display());
+        println!("{}\n{root}", listener.local_addr().unwrap().port());
         loop {
             let (tcp, _) = listener.accept().await.unwrap();
             tcp.set_nodelay(true).unwrap();
