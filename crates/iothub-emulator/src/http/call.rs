@@ -160,11 +160,11 @@ fn segments(path: &str) -> Result<Vec<String>, Failure> {
 
 fn query(text: &str) -> Result<Vec<(String, String)>, Failure> {
     let decode = |text: &str| {
-        let text = match text.contains('+') {
+        let spaced = match text.contains('+') {
             true => Cow::Owned(text.replace('+', " ")),
             false => Cow::Borrowed(text),
         };
-        match percent_decode(&text) {
+        match percent_decode(&spaced) {
             Some(text) => Ok(text.into_owned()),
             None => Err(Failure::argument(format!("{text:?} in the query is not UTF-8"))),
         }

@@ -53,7 +53,7 @@ pub(crate) fn receive(hub: &Hub, call: &Call) -> Result<Answer, Failure> {
     };
     let message = &locked.message;
     let user_id = message.user_id.as_deref().map(String::from_utf8_lossy);
-    let expiry = message.expiry.map(|expiry| timestamp::text(expiry));
+    let expiry = message.expiry.map(timestamp::text);
     let optional = [
         ("iothub-messageid", message.message_id.as_deref()),
         ("iothub-correlationid", message.correlation_id.as_deref()),

@@ -330,7 +330,7 @@ impl Status {
 
 impl<'a> JobDocument<'a> {
     fn new(job: &'a Job) -> Self {
-        let time = |time: Option<OffsetDateTime>| time.map(|time| timestamp::text(time));
+        let time = |time: Option<OffsetDateTime>| time.map(timestamp::text);
         Self {
             job_id: &job.id,
             start_time_utc: time(job.progress.started),

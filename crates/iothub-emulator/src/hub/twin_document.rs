@@ -20,7 +20,8 @@ struct Thumbprints<'a> {
 
 /// The twin of a device, or of a module on it, as clients see it.
 ///
-/// It is what a hub is asked for most, so that it is written in one go and its sections are not read for it.
+/// It is what a hub is asked for most, so that it is written in one go: no trees are built for it, and what was checked
+/// when it came in is not checked again.
 pub(crate) fn twin_document(
     device_id: &str,
     device: &Device,
@@ -28,7 +29,6 @@ pub(crate) fn twin_document(
 ) -> Result<Document, Failure> {
     let identity = module.map_or(&device.identity, |(_, identity)| identity);
     let (twin, connection) = (&identity.twin, &identity.connection);
-    let [primary_thumbprint, secondary_thumbprint] = identity.authentication.thumbprints();
     let tag = twin.etag();
     let mut document = ObjectWriter::new();
     document.text("deviceId", device_id);
@@ -46,11 +46,16 @@ pub(crate) fn twin_document(
     document.text("lastActivityTime", &text_or_never(connection.last_activity));
     document.number("cloudToDeviceMessageCount", identity.message_count() as u64);
     document.text("authenticationType", identity.authentication.kind());
-    let thumbprints = Thumbprints {
-        primary_thumbprint,
-        secondary_thumbprint,
-    };
-    document.member("x509Thumbprint", &thumbprints)?;
+    match identity.authentication.thumbprints() {
+        [None, None] => document.json("x509Thumbprint", NO_THUMBPRINTS),
+        [primary_thumbprint, secondary_thumbprint] => {
+            let thumbprints = Thumbprints {
+                primary_thumbprint,
+                secondary_thumbprint,
+            };
+            document.member("x509Thumbprint", &thumbprints)?;
+        }
+    }
     document.text("modelId", identity.model_id());
     document.number("version", twin.version());
     document.json("tags", &twin.tags);
@@ -71,5 +76,6 @@ pub(crate) fn twin_document(
     })
 }
 
+const NO_THUMBPRINTS: &str = r#"{"PrimaryThumbprint":null,"SecondaryThumbprint":null}"#;
 const EDGE: &str = r#"{"iotEdge":true}"#;
 const NO_EDGE: &str = r#"{"iotEdge":false}"#;

@@ -48,10 +48,10 @@ pub(super) fn device_bound(target: &Target, message: &C2dMessage) -> Option<Stri
     let mut topic = topic::device_bound(target);
     let to = format!("/{}/messages/deviceBound", target.resource());
     let user_id = message.user_id.as_deref().map(String::from_utf8_lossy);
-    let expiry = message.expiry.map(|expiry| timestamp::text(expiry));
+    let expiry = message.expiry.map(timestamp::text);
     let creation_time = message.creation_time.as_deref().map(|text| {
         let time = OffsetDateTime::parse(text, &Rfc3339);
-        time.map_or_else(|_| text.to_owned(), |time| timestamp::text(time))
+        time.map_or_else(|_| text.to_owned(), timestamp::text)
     });
     let ack = (message.ack != Ack::None).then(|| message.ack.name());
     let system = [

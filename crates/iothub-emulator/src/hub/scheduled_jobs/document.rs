@@ -1,6 +1,5 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
-use time::OffsetDateTime;
 
 use super::{
     Job,
@@ -34,7 +33,6 @@ pub(super) struct JobDocument<'a> {
 
 impl<'a> JobDocument<'a> {
     pub(super) fn new(job: &'a Job, progress: &'a Progress) -> Result<Self, Failure> {
-        let time = |time: OffsetDateTime| timestamp::text(time);
         let raw = |json: &str| RawValue::from_string(json.to_owned()).map_err(broken);
         let (method, twin) = match &job.work {
             Work::InvokeMethod { json, .. } => (Some(raw(json)?), None),
@@ -43,9 +41,9 @@ impl<'a> JobDocument<'a> {
         Ok(Self {
             job_id: &job.id,
             query_condition: &job.condition,
-            created_time: time(job.created),
-            start_time: time(job.start),
-            end_time: progress.ended.map(time),
+            created_time: timestamp::text(job.created),
+            start_time: timestamp::text(job.start),
+            end_time: progress.ended.map(timestamp::text),
             max_execution_time_in_seconds: job.most_time.whole_seconds(),
             r#type: job.work.kind().as_str(),
             cloud_to_device_method: method,
