@@ -29,7 +29,6 @@ impl Hub {
             return Err(Failure::new(HubErrorCode::MessageTooLarge, text));
         }
         self.spend(Meter::CloudToDevice, 1)?;
-        self.expire_messages(target);
         let now = self.clock().now();
         let expires = message
             .expiry
@@ -40,16 +39,22 @@ impl Hub {
         let (sequence, check) = {
             let mut registry = self.registry_mut();
             let queue = registry.open_queue(target)?;
-            if queue.len() >= MAX_DEPTH {
-                let text = format!("{target} already has {MAX_DEPTH} messages waiting");
-                return Err(Failure::new(HubErrorCode::DeviceMaximumQueueDepthExceeded, text));
+            let expired = queue.expire(now);
+            let check = queue.watch(None);
+            let has_room = queue.len() < MAX_DEPTH;
+            let sequence = has_room.then(|| queue.push(Arc::new(message), now, expires));
+            let sooner = sequence.and_then(|_| queue.watch(Some(expires)));
+            self.after_settlement(&mut registry, target, expired);
+            if let Some(sequence) = sequence {
+                registry.note_message(target, sequence);
             }
-            let sequence = queue.push(Arc::new(message), now, expires);
-            let check = queue.watch(Some(expires));
-            registry.note_message(target, sequence);
-            (sequence, check)
+            (sequence, sooner.or(check))
         };
         self.check_messages_at(check, target);
+        let Some(sequence) = sequence else {
+            let text = format!("{target} already has {MAX_DEPTH} messages waiting");
+            return Err(Failure::new(HubErrorCode::DeviceMaximumQueueDepthExceeded, text));
+        };
         self.journal().record(Event::Queued {
             target: target.clone(),
             sequence,
