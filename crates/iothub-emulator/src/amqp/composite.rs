@@ -34,6 +34,17 @@ impl Fields {
         }
     }
 
+    /// None, one, or an array of them.
+    pub(crate) fn texts(&mut self) -> Result<Vec<String>, DecodeError> {
+        let values = match self.next() {
+            Value::Null => Vec::new(),
+            Value::Array(values) => values,
+            value => vec![value],
+        };
+        let text = |value: Value| value.into_text().ok_or(DecodeError("a field should be symbols"));
+        values.into_iter().map(text).collect()
+    }
+
     pub(crate) fn boolean(&mut self) -> Result<Option<bool>, DecodeError> {
         match self.next() {
             Value::Null => Ok(None),

@@ -7,12 +7,13 @@ use super::{
     value::Value,
 };
 
-/// A message: its sections, without the header and the delivery annotations, which a hub does not look at.
+/// A message: its sections, without the header, and without the delivery annotations of one that comes in.
 ///
 /// It has no `Debug`, because the body of a put-token request is a token.
 #[derive(Default)]
 #[cfg_attr(test, derive(Debug, PartialEq))]
 pub(crate) struct Message {
+    pub(crate) delivery_annotations: Vec<(String, Value)>,
     pub(crate) annotations: Vec<(String, Value)>,
     pub(crate) properties: Properties,
     pub(crate) application_properties: Vec<(String, Value)>,
@@ -75,11 +76,13 @@ impl Message {
     /// The encoded message, with only those sections that hold something.
     pub(crate) fn into_bytes(self) -> Bytes {
         let mut out = BytesMut::new();
-        if !self.annotations.is_empty() {
-            encode(
-                &Value::described(MESSAGE_ANNOTATIONS, Value::fields(self.annotations)),
-                &mut out,
-            );
+        for (code, annotations) in [
+            (DELIVERY_ANNOTATIONS, self.delivery_annotations),
+            (MESSAGE_ANNOTATIONS, self.annotations),
+        ] {
+            if !annotations.is_empty() {
+                encode(&Value::described(code, Value::fields(annotations)), &mut out);
+            }
         }
         if let Some(properties) = self.properties.into_value() {
             encode(&properties, &mut out);

@@ -123,6 +123,8 @@ pub(crate) struct LinkRequest<'a> {
     pub(crate) peer_address: Option<&'a str>,
     /// The channel of the session, which is where a link's counterpart is looked for.
     pub(crate) session: u16,
+    /// What the peer would like the link to do.
+    pub(crate) desired: &'a [String],
     /// What else the peer says of the link.
     pub(crate) properties: &'a [(String, Value)],
     /// The source, with the filter that a receiver may want.
@@ -130,6 +132,10 @@ pub(crate) struct LinkRequest<'a> {
 }
 
 impl<'a> LinkRequest<'a> {
+    pub(crate) fn desires(&self, capability: &str) -> bool {
+        self.desired.iter().any(|desired| desired == capability)
+    }
+
     pub(crate) fn property(&self, name: &str) -> Option<&'a Value> {
         let (_, value) = self.properties.iter().find(|(known, _)| known == name)?;
         Some(value)

@@ -58,6 +58,8 @@ pub(crate) struct Attach {
     pub(crate) target: Value,
     pub(crate) initial_delivery_count: Option<u32>,
     pub(crate) max_message_size: Option<u64>,
+    /// What the peer desires; the hub desires nothing.
+    pub(crate) desired_capabilities: Vec<String>,
     pub(crate) properties: Vec<(String, Value)>,
 }
 
@@ -256,10 +258,11 @@ impl Attach {
                 fields.uint()?
             },
             max_message_size: fields.ulong()?,
-            properties: {
-                fields.skip(2);
-                fields.map()?
+            desired_capabilities: {
+                fields.skip(1);
+                fields.texts()?
             },
+            properties: fields.map()?,
         };
         Ok(attach)
     }

@@ -93,6 +93,7 @@ impl Session {
             address: performative::address(ours).unwrap_or_default(),
             peer_address: performative::address(theirs),
             session: self.channel,
+            desired: &attach.desired_capabilities,
             properties: &attach.properties,
             source: &attach.source,
         };
@@ -576,6 +577,7 @@ fn answer(attach: Attach) -> Attach {
         target: attach.target,
         initial_delivery_count: (role == Role::Sender).then_some(0),
         max_message_size: Some(MAX_MESSAGE_SIZE as u64),
+        desired_capabilities: Vec::new(),
         properties: Vec::new(),
     }
 }

@@ -139,6 +139,12 @@ impl EventReader {
         }
     }
 
+    /// The last message of the partition, and when that was asked.
+    pub(crate) fn last(&self) -> (Option<Arc<TelemetryEvent>>, OffsetDateTime) {
+        let now = self.hub.clock().now();
+        (self.hub.telemetry().state(self.partition).last, now)
+    }
+
     /// Resolves when the reader has to make way for another.
     pub(crate) fn outranked(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut end = self.end.clone();

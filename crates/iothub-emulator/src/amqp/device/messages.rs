@@ -76,6 +76,7 @@ fn encode(locked: &LockedMessage) -> Message {
         },
         application_properties: properties.map(|(name, value)| (name, Value::String(value))).collect(),
         body: Body::Data(vec![message.body.clone()]),
+        ..Message::default()
     }
 }
 

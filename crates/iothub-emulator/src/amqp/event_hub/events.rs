@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{Node, filter};
@@ -34,12 +35,16 @@ pub(super) fn source(
     let start = filter::start(request.source)?;
     let reader = peer.hub.read_events(group, partition, start, epoch)?;
     let outranked = reader.outranked();
+    let events = Events {
+        reader,
+        tells_last: request.desires("com.microsoft:enable-receiver-runtime-metric"),
+    };
     let name = request
         .property("com.microsoft.com:receiver-name")
         .and_then(Value::as_text);
     let name = name.map(|name| format!(" {name:?}")).unwrap_or_default();
     Ok(
-        Terminus::new(Arc::new(Events(reader)) as Arc<dyn LinkSource>, access).until(async move {
+        Terminus::new(Arc::new(events) as Arc<dyn LinkSource>, access).until(async move {
             outranked.await;
             let text = format!("the receiver{name} makes way for one with a higher epoch, or the same");
             AmqpError::new(condition::STOLEN, text)
@@ -47,14 +52,23 @@ pub(super) fn source(
     )
 }
 
-struct Events(EventReader);
+struct Events {
+    reader: EventReader,
+    /// Whether each message goes with what the last one of the partition is.
+    tells_last: bool,
+}
 
 impl LinkSource for Events {
     fn next(&self) -> BoxFuture<'_, Result<OutgoingMessage, AmqpError>> {
         Box::pin(async {
-            let event = self.0.next().await;
+            let event = self.reader.next().await;
+            let mut message = encode(&event);
+            if self.tells_last {
+                let (last, now) = self.reader.last();
+                message.delivery_annotations = last_enqueued(last.as_deref().unwrap_or(&event), now);
+            }
             let tag = Uuid::new_v4();
-            let payload = encode(&event).into_bytes();
+            let payload = message.into_bytes();
             Ok(OutgoingMessage { tag, payload })
         })
     }
@@ -65,10 +79,25 @@ impl LinkSource for Events {
     }
 }
 
+/// What clients show as the last enqueued event of a partition.
+fn last_enqueued(last: &TelemetryEvent, now: OffsetDateTime) -> Vec<(String, Value)> {
+    [
+        ("last_enqueued_sequence_number", long(last.sequence_number)),
+        ("last_enqueued_offset", Value::String(last.offset.to_string())),
+        ("last_enqueued_time_utc", last.enqueued_time.into()),
+        ("runtime_info_retrieval_time_utc", now.into()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
+}
+
+fn long(number: u64) -> Value {
+    Value::Long(i64::try_from(number).unwrap_or(i64::MAX))
+}
+
 fn encode(event: &TelemetryEvent) -> Message {
     let message = &event.message;
     let text = |text: &str| Value::String(text.to_owned());
-    let long = |number: u64| Value::Long(i64::try_from(number).unwrap_or(i64::MAX));
     let device = event.source.device();
     let always = [
         ("x-opt-sequence-number", long(event.sequence_number)),
@@ -115,6 +144,7 @@ fn encode(event: &TelemetryEvent) -> Message {
         },
         application_properties: properties.map(|(name, value)| (name, Value::String(value))).collect(),
         body: Body::Data(vec![message.body.clone()]),
+        ..Message::default()
     }
 }
 

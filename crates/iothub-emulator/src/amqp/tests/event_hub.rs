@@ -168,6 +168,43 @@ fn source_of(hub: &Hub, filter: Option<&str>) -> Source {
     source(partition(hub), filter)
 }
 
+/// As `track_last_enqueued_event_properties` of Microsoft's clients does.
+#[tokio::test]
+async fn a_reader_hears_what_the_last_message_is_if_it_wants_to() {
+    let hub = hub();
+    send(&hub, &["1", "2", "3"]);
+    let last = hub.telemetry().events()[2].clone();
+    let mut client = connect(&hub).await;
+    for desired in [true, false] {
+        let mut session = Session::begin(&mut client.connection).await.unwrap();
+        let mut receiver = Receiver::builder()
+            .name("r")
+            .source(source_of(&hub, Some("amqp.annotation.x-opt-offset > '-1'")));
+        if desired {
+            receiver = receiver.add_desired_capabilities("com.microsoft:enable-receiver-runtime-metric");
+        }
+        let mut receiver = receiver.attach(&mut session).await.unwrap();
+        let delivery: Delivery<Body<Value>> = receiver.recv().await.unwrap();
+        assert_eq!(body(&delivery), "1");
+        let said = delivery.message().delivery_annotations.as_ref();
+        assert_eq!(said.is_some(), desired);
+        if let Some(said) = said {
+            let value = |name: &str| said.0.get(&OwnedKey::Symbol(Symbol::from(name))).cloned().unwrap();
+            let milliseconds =
+                |time: time::OffsetDateTime| i64::try_from(time.unix_timestamp_nanos() / 1_000_000).unwrap();
+            assert_eq!(value("last_enqueued_sequence_number"), Value::Long(2));
+            assert_eq!(value("last_enqueued_offset"), Value::String(last.offset.to_string()));
+            let enqueued = Timestamp::from_milliseconds(milliseconds(last.enqueued_time));
+            assert_eq!(value("last_enqueued_time_utc"), Value::Timestamp(enqueued.clone()));
+            let Value::Timestamp(asked) = value("runtime_info_retrieval_time_utc") else {
+                panic!("the time is a timestamp");
+            };
+            assert!(asked >= enqueued);
+        }
+        client.others.push(session);
+    }
+}
+
 #[tokio::test]
 async fn readers_begin_where_they_say() {
     let hub = hub();
