@@ -1,26 +1,30 @@
+use std::borrow::Cow;
+
 use crate::hub::sas::percent_decode;
 
 /// The path of an address, in segments.
 ///
 /// Clients write the same address as a path or as a whole URI, percent-encoded or not, and in any case.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Address(Vec<String>);
+pub(crate) struct Address<'a>(Vec<Cow<'a, str>>);
 
-impl Address {
-    pub(crate) fn parse(text: &str) -> Self {
+impl<'a> Address<'a> {
+    pub(crate) fn parse(text: &'a str) -> Self {
         let path = match text.find("://") {
             Some(end) => text[end + 3..].find('/').map_or("", |path| &text[end + 3 + path..]),
             None => text,
         };
         let segments = path.split('/').filter(|segment| !segment.is_empty());
         // What is not UTF-8 behind its percent signs stays as it was written, and is no id of anything then.
-        let decoded =
-            segments.map(|segment| percent_decode(segment).map_or(segment.to_owned(), |text| text.into_owned()));
-        Self(decoded.collect())
+        Self(
+            segments
+                .map(|segment| percent_decode(segment).unwrap_or(segment.into()))
+                .collect(),
+        )
     }
 
     pub(crate) fn segments(&self) -> Vec<&str> {
-        self.0.iter().map(String::as_str).collect()
+        self.0.iter().map(|segment| &**segment).collect()
     }
 
     /// What the address has after this path.

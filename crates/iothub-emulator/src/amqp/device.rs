@@ -34,7 +34,7 @@ struct Line {
 /// What a device that wants to send attaches to; `None` if there is no such address.
 pub(crate) fn target(
     request: &LinkRequest<'_>,
-    address: &Address,
+    address: &Address<'_>,
     peer: &Arc<Peer>,
 ) -> Result<Option<node::Target>, AmqpError> {
     let Some((device, module, below)) = address.below_device() else {
@@ -55,7 +55,7 @@ pub(crate) fn target(
 /// What a device that wants to receive attaches to; `None` if there is no such address.
 pub(crate) fn source(
     request: &LinkRequest<'_>,
-    address: &Address,
+    address: &Address<'_>,
     peer: &Arc<Peer>,
 ) -> Result<Option<node::Source>, AmqpError> {
     let Some((device, module, below)) = address.below_device() else {

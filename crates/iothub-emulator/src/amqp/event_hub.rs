@@ -33,7 +33,7 @@ enum Node<'a> {
 /// What a peer that wants to ask about the event hub attaches to; `None` if there is no such address.
 pub(crate) fn target(
     request: &LinkRequest<'_>,
-    address: &Address,
+    address: &Address<'_>,
     peer: &Arc<Peer>,
 ) -> Result<Option<Target>, AmqpError> {
     match find(address, peer)? {
@@ -45,7 +45,7 @@ pub(crate) fn target(
 /// What a peer that wants to read attaches to; `None` if there is no such address.
 pub(crate) fn source(
     request: &LinkRequest<'_>,
-    address: &Address,
+    address: &Address<'_>,
     peer: &Arc<Peer>,
 ) -> Result<Option<Source>, AmqpError> {
     match find(address, peer)? {
@@ -56,7 +56,7 @@ pub(crate) fn source(
 }
 
 /// Finds the node, or says where it is to be found.
-fn find<'a>(address: &'a Address, peer: &Peer) -> Result<Option<Node<'a>>, AmqpError> {
+fn find<'a>(address: &'a Address<'_>, peer: &Peer) -> Result<Option<Node<'a>>, AmqpError> {
     let event_hub = peer.hub.event_hub();
     if address.is("$management") {
         return Ok(Some(Node::Management));

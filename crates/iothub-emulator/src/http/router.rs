@@ -49,7 +49,11 @@ async fn route(rooms: &Rooms, call: Call) -> Result<Answer, Failure> {
 
 /// What needs no waiting, which is nearly everything.
 fn answer_at_once(hub: &Hub, call: &Call, method: &Method, path: &[&str]) -> Result<Answer, Failure> {
+    // They are tried one after the other, so what is asked for most stands first.
     match (method, path) {
+        (&Method::GET, ["twins", _] | ["twins", _, "modules", _]) => twins::get(hub, call),
+        (&Method::PATCH, ["twins", _] | ["twins", _, "modules", _]) => twins::patch(hub, call),
+        (&Method::PUT, ["twins", _] | ["twins", _, "modules", _]) => twins::put(hub, call),
         (&Method::GET, ["devices"]) => devices::list(hub, call),
         (&Method::POST, ["devices"]) => devices::bulk(hub, call),
         (&Method::POST, ["devices", "keys", "regenerate"]) => keys::regenerate(hub, call),
@@ -60,9 +64,6 @@ fn answer_at_once(hub: &Hub, call: &Call, method: &Method, path: &[&str]) -> Res
         (&Method::GET, ["devices", _, "modules", _]) => modules::get(hub, call),
         (&Method::PUT, ["devices", _, "modules", _]) => modules::put(hub, call),
         (&Method::DELETE, ["devices", _, "modules", _]) => modules::delete(hub, call),
-        (&Method::GET, ["twins", _] | ["twins", _, "modules", _]) => twins::get(hub, call),
-        (&Method::PATCH, ["twins", _] | ["twins", _, "modules", _]) => twins::patch(hub, call),
-        (&Method::PUT, ["twins", _] | ["twins", _, "modules", _]) => twins::put(hub, call),
         (&Method::GET, ["digitaltwins", _]) => digital_twins::get(hub, call),
         (&Method::PATCH, ["digitaltwins", _]) => digital_twins::patch(hub, call),
         (&Method::DELETE, ["devices", _, "commands"] | ["devices", _, "modules", _, "commands"]) => {
