@@ -1,17 +1,18 @@
 // Which operations of Microsoft's SDKs the checks call, for the table in the emulator's README.
 //
-// An operation counts if it came to a good end in a check that passed. What an operation of an SDK calls in turn does not
-// count. Clients of devices count by the transport that they speak.
+// An operation counts if a script called it and it came to a good end in a check that passed. What an SDK calls itself does
+// not count, which the stack tells. Clients of devices count by the transport that they speak.
 'use strict';
 
 const fs = require('fs');
 
-// The package, and the classes of it that talk to a hub.
-const watched = {
-  'azure-iothub': ['Client', 'DigitalTwinClient', 'JobClient', 'Registry', 'Twin'],
-  'azure-iot-device': ['Client', 'ModuleClient', 'Twin'],
-  '@azure/event-hubs': ['EventHubConsumerClient'],
-};
+// The package, the module, and the classes in it that talk to a hub.
+const watched = [
+  ['azure-iothub', 'azure-iothub', ['Client', 'DigitalTwinClient', 'JobClient', 'Registry', 'Twin']],
+  ['azure-iothub', 'azure-iothub/dist/service_receiver.js', ['ServiceReceiver']],
+  ['azure-iot-device', 'azure-iot-device', ['Client', 'ModuleClient', 'Twin']],
+  ['@azure/event-hubs', '@azure/event-hubs', ['EventHubConsumerClient']],
+];
 
 // What the types of the SDKs call private, though the names do not say so.
 const hidden = new Set([
@@ -23,14 +24,13 @@ const hidden = new Set([
 const known = new Map();
 const called = new Set();
 let passed = 0;
-let depth = 0;
 
 // Watches the classes of the packages that are installed.
 function watch() {
-  for (const [name, classes] of Object.entries(watched)) {
+  for (const [name, module, classes] of watched) {
     let sdk;
     try {
-      sdk = require(name);
+      sdk = require(module);
     } catch {
       continue;
     }
@@ -56,8 +56,8 @@ function wrap({ sdk, className, operations }, owner, home, operation) {
   if (operation === 'constructor' || operation.startsWith('_') || hidden.has(operation) || operations.has(operation)) return;
   if (typeof found !== 'function') return;
   operations.add(operation);
-  owner[operation] = function (...parameters) {
-    if (depth) return found.apply(this, parameters);
+  owner[operation] = function call(...parameters) {
+    if (!isCalledByScript(call)) return found.apply(this, parameters);
     const transport = this?._transport?.constructor.name;
     const isDevice = sdk.startsWith('azure-iot-device');
     const label = isDevice && transport ? `${className} over ${transport}` : className;
@@ -73,17 +73,20 @@ function wrap({ sdk, className, operations }, owner, home, operation) {
         return last(error, ...rest);
       };
     }
-    depth += 1;
-    let answer;
-    try {
-      answer = found.apply(this, parameters);
-    } finally {
-      depth -= 1;
-    }
+    const answer = found.apply(this, parameters);
     if (typeof answer?.then === 'function') answer.then(count, () => {});
     else if (!isCallback) count();
     return answer;
   };
+}
+
+// Whether who called this function is a script, or what Node runs for one, and not a package.
+function isCalledByScript(call) {
+  const trace = {};
+  Error.captureStackTrace(trace, call);
+  const isPackage = (line) => line.includes('/node_modules/');
+  const caller = trace.stack.split('\n').find((line) => isPackage(line) || line.includes(__dirname));
+  return !caller || !isPackage(caller);
 }
 
 // Runs a check, and keeps what it called unless it fails.

@@ -40,7 +40,7 @@ async function newTwin(subject) {
   const twin = await subject.get();
   assert.deepStrictEqual([twin.deviceId, twin.moduleId], [subject.deviceId, subject.moduleId]);
   assert.deepStrictEqual(content(twin), { tags: {}, desired: {} });
-  const written = JSON.parse(JSON.stringify(twin));
+  const written = twin.toJSON();
   assert.deepStrictEqual([written.deviceId, written.moduleId, content(written)], [twin.deviceId, twin.moduleId, content(twin)]);
   assert.deepStrictEqual([twin.properties.desired.$version, twin.properties.reported.$version], [1, 1]);
   assert.deepStrictEqual([twin.etag, twin.status, twin.connectionState], ['AAAAAAAAAAE=', 'enabled', 'Disconnected']);

@@ -1,7 +1,7 @@
 """Which operations of Microsoft's SDKs the checks call, for the table in the emulator's README.
 
-The classes that a script uses are watched from its first check on. An operation counts if it came to a good end in a check
-that passed. What an operation of an SDK calls in turn does not count.
+The classes that a script uses are watched from its first check on. An operation counts if a script called it and it came to a
+good end in a check that passed. What an SDK calls itself does not count, which the stack tells.
 """
 
 import functools
@@ -9,8 +9,8 @@ import importlib.metadata
 import inspect
 import json
 import os
+import pathlib
 import sys
-import threading
 
 # The package, the module, and the classes in it that talk to a hub.
 WATCHED = [
@@ -31,7 +31,7 @@ WATCHED = [
     ("azure-eventhub", "azure.eventhub.aio", ["EventHubConsumerClient"]),
 ]
 
-_depth = threading.local()
+_FOLDER = str(pathlib.Path(__file__).parent)
 _public = {}
 _called = set()
 _passed = []
@@ -89,34 +89,32 @@ def _wrap(watched, name, key):
     is_static = isinstance(found, (classmethod, staticmethod))
     function = found.__func__ if is_static else found
 
-    if inspect.iscoroutinefunction(function):
+    async def counted(answer):
+        answer = await answer
+        _called.add(key)
+        return answer
 
-        @functools.wraps(function)
-        async def call(*arguments, **options):
-            answer = await function(*arguments, **options)
-            _called.add(key)
+    @functools.wraps(function)
+    def call(*arguments, **options):
+        counts = _is_called_by_script(sys._getframe(1))
+        answer = function(*arguments, **options)
+        if not counts:
             return answer
-
-    else:
-
-        @functools.wraps(function)
-        def call(*arguments, **options):
-            outer = getattr(_depth, "value", 0)
-            _depth.value = outer + 1
-            try:
-                answer = function(*arguments, **options)
-            finally:
-                _depth.value = outer
-            if outer:
-                return answer
-            if inspect.isawaitable(answer):
-                return counted(answer)
-            _called.add(key)
-            return answer
-
-        async def counted(answer):
-            answer = await answer
-            _called.add(key)
-            return answer
+        if inspect.isawaitable(answer):
+            return counted(answer)
+        _called.add(key)
+        return answer
 
     setattr(watched, name, type(found)(call) if is_static else call)
+
+
+def _is_called_by_script(frame):
+    """Whether who called is a script, or what Python runs for one, and not a package."""
+    while frame:
+        file = frame.f_code.co_filename
+        if "site-packages" in file:
+            return False
+        if file.startswith(_FOLDER):
+            return True
+        frame = frame.f_back
+    return True
