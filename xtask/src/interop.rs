@@ -23,6 +23,7 @@ const SHARED: &[&str] = &[
     "certificate",
     "device",
     "hub",
+    "management",
     "operations",
     "peer",
     "services",
