@@ -2,17 +2,24 @@
 'use strict';
 
 const assert = require('assert');
+const WebSocket = require('ws');
+const { AzureNamedKeyCredential, AzureSASCredential } = require('@azure/core-auth');
 const { EventHubConsumerClient, earliestEventPosition, latestEventPosition } = require('@azure/event-hubs');
 const { Registry } = require('azure-iothub');
-const { Message } = require('azure-iot-common');
+const { Message, SharedAccessSignature, encodeUriComponentStrict } = require('azure-iot-common');
 const device = require('azure-iot-device');
 const { Amqp } = require('azure-iot-device-amqp');
 const { Http } = require('azure-iot-device-http');
+const { Mqtt } = require('azure-iot-device-mqtt');
 const { ready, newId, check, finish } = require('./hub');
+const management = require('./management');
 
 const registry = Registry.fromConnectionString(ready.connectionString);
+const once = { retryOptions: { maxRetries: 0 } };
 const consumer = (options) =>
-  new EventHubConsumerClient('$Default', ready.eventHubConnectionString, { retryOptions: { maxRetries: 0 }, ...options });
+  new EventHubConsumerClient('$Default', ready.eventHubConnectionString, { ...once, ...options });
+const inWebSocket = { webSocketOptions: { webSocket: WebSocket } };
+const fields = Object.fromEntries(ready.eventHubConnectionString.split(';').map((field) => field.split(/=(.*)/s)));
 
 // A device that has sent this.
 async function sender(transport) {
@@ -53,8 +60,9 @@ function read(client, deviceId, count, options, ...partition) {
   });
 }
 
-async function everything() {
-  const client = consumer();
+async function everything(options, door) {
+  const client = consumer(options);
+  const since = await management.now();
   for (const transport of [Amqp, Http]) {
     const { deviceId, client: sending, send } = await sender(transport);
     await send('{"temperature":21.5}', { level: 'high' });
@@ -75,15 +83,18 @@ async function everything() {
     await sending.close();
   }
   await client.close();
+  await management.events(since, 1, (event) => event.type === 'amqp' && event.door === door && readsEvents(event.event));
 }
 
-async function management() {
+const readsEvents = ({ type, address }) => type === 'attached' && address.includes('/ConsumerGroups/');
+
+async function partitions() {
   const client = consumer();
   const hub = await client.getEventHubProperties();
   assert.deepStrictEqual(hub.partitionIds, ['0', '1', '2', '3']);
   assert.ok(ready.eventHubConnectionString.endsWith(`EntityPath=${hub.name}`));
-  const partitions = await Promise.all(hub.partitionIds.map((id) => client.getPartitionProperties(id)));
-  const counts = partitions.map((one) => (one.isEmpty ? 0 : one.lastEnqueuedSequenceNumber - one.beginningSequenceNumber + 1));
+  const held = await Promise.all(hub.partitionIds.map((id) => client.getPartitionProperties(id)));
+  const counts = held.map((one) => (one.isEmpty ? 0 : one.lastEnqueuedSequenceNumber - one.beginningSequenceNumber + 1));
   assert.ok(counts.reduce((sum, count) => sum + count, 0) >= 6, JSON.stringify(counts));
   await assert.rejects(client.getPartitionProperties('99'));
   await client.close();
@@ -160,11 +171,118 @@ async function ownership() {
   await Promise.all([first.close(), second.close()]);
 }
 
+async function security() {
+  const client = consumer();
+  for (const transport of [Amqp, Http, Mqtt]) {
+    const { deviceId, client: sending } = await sender(transport);
+    const message = new Message('{}');
+    message.setAsSecurityMessage();
+    await sending.sendEvent(message);
+    const [event] = await read(client, deviceId, 1);
+    assert.strictEqual(event.systemProperties['iothub-interface-id'], 'urn:azureiot:Security:SecurityAgent:1');
+    await sending.close();
+  }
+  await client.close();
+}
+
+// Where consumers have come to, in memory.
+class Checkpoints {
+  constructor() {
+    this.owned = new Map();
+    this.reached = new Map();
+  }
+
+  async listOwnership() {
+    return [...this.owned.values()];
+  }
+
+  async claimOwnership(wanted) {
+    const claimed = wanted.filter(({ partitionId, etag }) => this.owned.get(partitionId)?.etag === etag);
+    const renewed = claimed.map((one) => ({ ...one, etag: newId('etag'), lastModifiedTimeInMs: Date.now() }));
+    renewed.forEach((one) => this.owned.set(one.partitionId, one));
+    return renewed;
+  }
+
+  async updateCheckpoint(checkpoint) {
+    this.reached.set(checkpoint.partitionId, checkpoint);
+  }
+
+  async listCheckpoints() {
+    return [...this.reached.values()];
+  }
+}
+
+// Who comes later goes on behind the event that the one before had come to, though it would read all.
+async function checkpoints() {
+  const { deviceId, client: sending, send } = await sender(Amqp);
+  for (const n of [1, 2, 3]) await send(JSON.stringify({ n }));
+  const store = new Checkpoints();
+  const reads = async (last) => {
+    const options = { ...once, loadBalancingOptions: { strategy: 'greedy', updateIntervalInMs: 500 } };
+    const client = new EventHubConsumerClient('$Default', ready.eventHubConnectionString, store, options);
+    const seen = [];
+    await new Promise((resolve, reject) => {
+      client.subscribe(
+        {
+          processEvents: async (batch, context) => {
+            for (const event of batch) {
+              if (event.systemProperties['iothub-connection-device-id'] !== deviceId) continue;
+              seen.push(event.body.n);
+              if (event.body.n === 2) await context.updateCheckpoint(event);
+              if (event.body.n === last) resolve();
+            }
+          },
+          processError: async (error) => reject(error),
+        },
+        { startPosition: earliestEventPosition, maxWaitTimeInSeconds: 1 },
+      );
+    });
+    await client.close();
+    return seen;
+  };
+  assert.deepStrictEqual(await reads(3), [1, 2, 3]);
+  await send('{"n":4}');
+  assert.deepStrictEqual(await reads(4), [3, 4]);
+  await sending.close();
+}
+
+// Event Hubs sign with the text of a key, where hubs sign with the bytes that it stands for.
+const signature = (key) => {
+  const resource = encodeUriComponentStrict(`sb://${ready.host}/${fields.EntityPath}`);
+  const expiry = Math.floor(Date.now() / 1000) + 3600;
+  const bytes = Buffer.from(key).toString('base64');
+  return SharedAccessSignature.create(resource, fields.SharedAccessKeyName, bytes, expiry).toString();
+};
+const wrongKey = Buffer.alloc(32, 7).toString('base64');
+const credentials = {
+  'the name of a key': (key) => new AzureNamedKeyCredential(fields.SharedAccessKeyName, key),
+  'a signature': (key) => new AzureSASCredential(signature(key)),
+};
+
+async function signsIn(make) {
+  const { deviceId, client: sending, send } = await sender(Amqp);
+  await send('{"n":1}');
+  await sending.close();
+  const connect = (key) => new EventHubConsumerClient('$Default', ready.host, fields.EntityPath, make(key), once);
+  const client = connect(fields.SharedAccessKey);
+  assert.deepStrictEqual((await read(client, deviceId, 1))[0].body, { n: 1 });
+  await client.close();
+  const stranger = connect(wrongKey);
+  await assert.rejects(stranger.getPartitionIds(), { code: 'UnauthorizedError' });
+  await stranger.close();
+}
+
 async function main() {
-  await check('event hubs: everything that devices sent, over AMQP and HTTPS', everything);
-  await check('event hubs: what partitions there are and what they hold', management);
+  await check('event hubs: everything that devices sent, over AMQP and HTTPS', () => everything({}, 'amqp'));
+  await check('event hubs, amqp-ws: everything that devices sent', () => everything(inWebSocket, 'amqpWebSocket'));
+  await check('event hubs: what partitions there are and what they hold', partitions);
   await check('event hubs: from an offset, a number, a time, and from now on', positions);
   await check('event hubs: a higher owner level takes over', ownership);
+  await check('event hubs: messages of security agents', security);
+  await check('event hubs: goes on at a checkpoint', checkpoints);
+  for (const [name, make] of Object.entries(credentials)) {
+    await check(`event hubs: signs in with ${name}`, () => signsIn(make));
+  }
   finish();
 }
 

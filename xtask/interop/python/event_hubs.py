@@ -5,19 +5,25 @@ import hashlib
 import hmac
 import base64
 import json
+import queue
 import threading
 import time
 import urllib.parse
 
 import requests
 import uamqp
-from azure.eventhub import EventHubConsumerClient, TransportType
+from azure.core.credentials import AzureNamedKeyCredential, AzureSasCredential
+from azure.eventhub import CheckpointStore, EventHubConsumerClient, TransportType
+from azure.eventhub.exceptions import EventHubError
 from azure.iot.hub import IoTHubRegistryManager
 
 import hub
+import management
 
 EVENT_HUB = hub.READY["eventHubConnectionString"]
 FIELDS = dict(field.split("=", 1) for field in hub.CONNECTION_STRING.split(";"))
+READER = dict(field.split("=", 1) for field in EVENT_HUB.split(";"))
+DOORS = {"amqp": TransportType.Amqp, "amqpWebSocket": TransportType.AmqpOverWebsocket}
 
 
 def signature(resource, key, policy=None):
@@ -74,10 +80,13 @@ def read(client, device_id, count, **options):
     return events
 
 
-def everything(transport):
+def everything(door, **options):
     device_id, key = new_device()
     send(device_id, key, {"n": 1}, {"n": 2}, {"n": 3})
-    events = read(consumer(transport_type=transport), device_id, 3)
+    since = management.now()
+    events = read(consumer(transport_type=DOORS[door], **options), device_id, 3)
+    attached = lambda event: event["type"] == "amqp" and event["event"]["type"] == "attached"
+    hub.equal(management.events(since, 1, attached)[0]["door"], door)
     hub.equal([json.loads(event.body_as_str()) for event in events], [{"n": 1}, {"n": 2}, {"n": 3}])
     first = events[0]
     hub.equal(first.properties, {b"level": b"high"})
@@ -110,10 +119,11 @@ def batches():
     hub.equal(bodies, [{"n": 1}, {"n": 2}, {"n": 3}])
 
 
-def management():
+def partitions():
     with consumer() as client:
         properties = client.get_eventhub_properties()
         hub.equal(properties["partition_ids"], ["0", "1", "2", "3"])
+        hub.equal(client.get_partition_ids(), properties["partition_ids"])
         held = [client.get_partition_properties(partition) for partition in properties["partition_ids"]]
         filled = [one for one in held if not one["is_empty"]]
         assert filled, held
@@ -192,10 +202,137 @@ def redirect():
     hub.equal(bodies, [{"n": 1}])
 
 
-for name, transport in {"amqp": TransportType.Amqp, "amqp-ws": TransportType.AmqpOverWebsocket}.items():
-    hub.check(f"event hubs: everything that a device sent, {name}", lambda: everything(transport))
+class Checkpoints(CheckpointStore):
+    """Where consumers have come to, in memory."""
+
+    def __init__(self):
+        self._owned, self._reached = {}, {}
+
+    def list_ownership(self, *_, **__):
+        return list(self._owned.values())
+
+    def claim_ownership(self, ownership_list, **_):
+        claimed = []
+        for wanted in ownership_list:
+            held = self._owned.get(wanted["partition_id"], {})
+            if held.get("etag") == wanted.get("etag"):
+                new = {**wanted, "etag": hub.new_id("etag"), "last_modified_time": time.time()}
+                self._owned[wanted["partition_id"]] = new
+                claimed.append(new)
+        return claimed
+
+    def update_checkpoint(self, checkpoint, **_):
+        self._reached[checkpoint["partition_id"]] = checkpoint
+
+    def list_checkpoints(self, *_, **__):
+        return list(self._reached.values())
+
+
+def checkpoints():
+    """Who comes later goes on behind the event that the one before had come to, though it would read all."""
+    device_id, key = new_device()
+    send(device_id, key, {"n": 1}, {"n": 2}, {"n": 3})
+    store = Checkpoints()
+
+    def reads(last):
+        seen, done = [], threading.Event()
+        client = consumer(checkpoint_store=store, load_balancing_interval=0.5)
+
+        def on_event(context, event):
+            if event.system_properties.get(b"iothub-connection-device-id") != device_id.encode():
+                return
+            seen.append(json.loads(event.body_as_str())["n"])
+            if seen[-1] == 2:
+                context.update_checkpoint(event)
+            if seen[-1] == last:
+                done.set()
+
+        options = {"on_event": on_event, "starting_position": "-1"}
+        thread = threading.Thread(target=client.receive, kwargs=options, daemon=True)
+        thread.start()
+        assert done.wait(60), seen
+        client.close()
+        thread.join(60)
+        return seen
+
+    hub.equal(reads(3), [1, 2, 3])
+    send(device_id, key, {"n": 4})
+    hub.equal(reads(4), [3, 4])
+
+
+def ownership():
+    """Who reads with a higher owner level takes over from who reads with a lower one."""
+    ended, threads = queue.Queue(), []
+
+    def reads(level, on_error):
+        client, reading = consumer(), threading.Event()
+        options = {
+            "on_event": lambda *_: None,
+            "on_partition_initialize": lambda _: reading.set(),
+            "on_error": on_error,
+            "partition_id": "0",
+            "owner_level": level,
+            "starting_position": "-1",
+        }
+        since = management.now()
+        thread = threading.Thread(target=client.receive, kwargs=options, daemon=True)
+        thread.start()
+        threads.append((client, thread))
+        assert reading.wait(60)
+        wanted = lambda event: event["type"] == "amqp" and event["event"].get("address", "").endswith("/Partitions/0")
+        management.events(since, 1, wanted)
+
+    since = management.now()
+    reads(1, lambda _, error: ended.put(error))
+    reads(2, lambda *_: None)
+    error = ended.get(timeout=60)
+    assert isinstance(error, EventHubError), error
+    stolen = lambda event: event["type"] == "amqp" and event["event"].get("condition") == "amqp:link:stolen"
+    management.events(since, 1, stolen)
+    for client, thread in threads:
+        client.close()
+        thread.join(60)
+
+
+def signs_in(make):
+    device_id, key = new_device()
+    send(device_id, key, {"n": 1})
+
+    def connect(key):
+        return EventHubConsumerClient(hub.HOST, READER["EntityPath"], "$Default", make(key), retry_total=0)
+
+    events = read(connect(READER["SharedAccessKey"]), device_id, 1)
+    hub.equal(json.loads(events[0].body_as_str()), {"n": 1})
+    with connect(base64.b64encode(bytes(32)).decode()) as stranger:
+        try:
+            stranger.get_partition_ids()
+        except EventHubError:
+            return
+    raise AssertionError("a wrong key was accepted")
+
+
+def text_signature(key):
+    """Event Hubs sign with the text of a key, where hubs sign with the bytes that it stands for."""
+    resource = f"sb://{hub.HOST}/{READER['EntityPath']}"
+    return signature(resource, base64.b64encode(key.encode()), READER["SharedAccessKeyName"])
+
+
+CREDENTIALS = {
+    "the name of a key": lambda key: AzureNamedKeyCredential(READER["SharedAccessKeyName"], key),
+    "a signature": lambda key: AzureSasCredential(text_signature(key)),
+}
+
+for door in DOORS:
+    hub.check(f"event hubs: everything that a device sent, {door}", lambda: everything(door))
+    hub.check(
+        f"event hubs: everything that a device sent, {door}, by uamqp", lambda: everything(door, uamqp_transport=True)
+    )
 hub.check("event hubs: in batches", batches)
-hub.check("event hubs: what partitions there are and what they hold", management)
+hub.check("event hubs: what partitions there are and what they hold", partitions)
 hub.check("event hubs: from an offset, a number, a time", positions)
+hub.check("event hubs: a higher owner level takes over", ownership)
+hub.check("event hubs: goes on at a checkpoint", checkpoints)
+for name, make in CREDENTIALS.items():
+    hub.check(f"event hubs: signs in with {name}", lambda: signs_in(make))
 hub.check("event hubs: by the hub's redirect, with uamqp", redirect)
 hub.finish()

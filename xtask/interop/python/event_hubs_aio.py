@@ -5,6 +5,7 @@ import json
 
 from azure.eventhub import TransportType
 from azure.eventhub.aio import EventHubConsumerClient
+from azure.iot.device import Message
 
 import hub
 from device import connected
@@ -56,6 +57,24 @@ async def batches(transport, device_id):
     hub.equal(await read(client, client.receive_batch, device_id), BODIES)
 
 
+async def security(transport, _):
+    device_id, sending = connected("mqtt")
+    message = Message("{}")
+    message.set_as_security_message()
+    sending.send_message(message)
+    sending.shutdown()
+    client, found = consumer(transport), asyncio.get_running_loop().create_future()
+
+    async def take(_, event):
+        if event.system_properties[b"iothub-connection-device-id"] == device_id.encode():
+            found.set_result(event.system_properties[b"iothub-interface-id"])
+
+    task = asyncio.create_task(client.receive(take, starting_position="-1"))
+    hub.equal(await asyncio.wait_for(found, 60), b"urn:azureiot:Security:SecurityAgent:1")
+    await client.close()
+    await task
+
+
 async def management(transport, _):
     async with consumer(transport) as client:
         hub.equal((await client.get_eventhub_properties())["partition_ids"], ["0", "1", "2", "3"])
@@ -64,7 +83,14 @@ async def management(transport, _):
         assert any(not one["is_empty"] for one in held), held
 
 
+STORIES = {
+    "one by one": one_by_one,
+    "in batches": batches,
+    "what partitions hold": management,
+    "messages of security agents": security,
+}
+
 for name, transport in {"amqp": TransportType.Amqp, "amqp-ws": TransportType.AmqpOverWebsocket}.items():
-    for what, story in {"one by one": one_by_one, "in batches": batches, "what partitions hold": management}.items():
+    for what, story in STORIES.items():
         hub.check(f"aio, event hubs, {name}: {what}", lambda: asyncio.run(story(transport, sender())))
 hub.finish()
