@@ -2,12 +2,15 @@
 'use strict';
 
 const assert = require('assert');
+const { once } = require('events');
 const { setImmediate: nextTurn } = require('timers/promises');
+const { promisify } = require('util');
 const { Message, NoRetry } = require('azure-iot-common');
 const device = require('azure-iot-device');
 const { Amqp, AmqpWs } = require('azure-iot-device-amqp');
-const { ready, newId, selfSigned, check, finish } = require('./hub');
+const { ready, newId, selfSigned, signed, check, finish } = require('./hub');
 const { registry, connectionString, newDevice, newModule, withWrongKey } = require('./device');
+const management = require('./management');
 const { withEach } = require('./services');
 
 const transports = { amqp: Amqp, 'amqp-ws': AmqpWs };
@@ -16,6 +19,8 @@ const transports = { amqp: Amqp, 'amqp-ws': AmqpWs };
 async function connected(transport) {
   const identity = await newDevice();
   const client = device.Client.fromConnectionString(connectionString(identity), transport);
+  // Of use over HTTPS only, and taken here, too.
+  await client.setTransportOptions({ interval: 1 });
   await client.open();
   return { deviceId: identity.deviceId, client };
 }
@@ -88,22 +93,19 @@ async function twins(transport) {
   assert.strictEqual(stored.properties.reported.on, true);
   assert.strictEqual(stored.properties.reported.gone, undefined);
 
-  // The first event is the state as it was; that the subscription stands shows when a later one comes.
+  await promisify((done) => twin.enableTwinDesiredPropertiesUpdates(done))();
+  // The first event is the state as it was.
   const changes = [];
   const changed = new Promise((resolve) => {
     twin.on('properties.desired', (delta) => {
       changes.push(delta);
-      if (delta.level) resolve();
+      if (delta.lamp) resolve();
     });
   });
-  let level = 0;
-  const timer = setInterval(() => {
-    level += 1;
-    registry.updateTwin(deviceId, { properties: { desired: { level } } }, '*').catch(() => {});
-  }, 200);
+  const level = once(twin, 'properties.desired.lamp.level');
+  await registry.updateTwin(deviceId, { properties: { desired: { lamp: { level: 3 } } } }, '*');
   await changed;
-  clearInterval(timer);
-  assert.ok(changes.at(-1).$version > 1, JSON.stringify(changes));
+  assert.deepStrictEqual([changes.at(-1), await level], [{ lamp: { level: 3 }, $version: 2 }, [3]]);
   twin.setRetryPolicy(new NoRetry());
   await twin.get();
   assert.ok(twin.properties.desired.$version >= changes.at(-1).$version, JSON.stringify(twin.properties));
@@ -116,6 +118,7 @@ async function modules(transport, service) {
   const client = device.ModuleClient.fromConnectionString(connectionString(identity), transport);
   client.setRetryPolicy(new NoRetry());
   await client.setOptions({ productInfo: 'interop' });
+  await client.setTransportOptions({ interval: 1 });
   await client.open();
   await client.sendEvent(new Message('on'));
   await client.sendOutputEvent('lamps', new Message('on'));
@@ -131,21 +134,35 @@ async function modules(transport, service) {
   await client.close();
 }
 
-async function certificates(transport, service) {
-  const deviceId = newId('node');
-  const { cert, key, thumbprint } = selfSigned(deviceId);
-  const authentication = { type: 'selfSigned', x509Thumbprint: { primaryThumbprint: thumbprint } };
+// A device that signs in with a certificate, and has sent something.
+async function withCertificate(transport, authentication, deviceId, { cert, key }) {
   await registry.create({ deviceId, authentication });
   const client = device.Client.fromConnectionString(`HostName=${ready.host};DeviceId=${deviceId};x509=true`, transport);
   await client.setOptions({ cert, key });
+  const since = await management.now();
   await client.open();
   await client.sendEvent(new Message('on'));
+  await management.events(since, 1, ({ type, source }) => type === 'telemetry' && source === deviceId);
+  return client;
+}
+
+async function thumbprints(transport, service) {
+  const deviceId = newId('node');
+  const certificate = selfSigned(deviceId);
+  const authentication = { type: 'selfSigned', x509Thumbprint: { primaryThumbprint: certificate.thumbprint } };
+  const client = await withCertificate(transport, authentication, deviceId, certificate);
   // The SDK gives up its link with the last listener, so this one stays.
   const received = new Promise((resolve, reject) => {
     client.on('message', (message) => client.complete(message).then(() => resolve(message), reject));
   });
   assert.strictEqual(await service.send(deviceId, { messageId: newId('off'), body: 'off' }), 'Success');
   assert.strictEqual((await received).getData().toString(), 'off');
+  await client.close();
+}
+
+async function authorities(transport) {
+  const deviceId = newId('node');
+  const client = await withCertificate(transport, { type: 'certificateAuthority' }, deviceId, signed(deviceId));
   await client.close();
 }
 
@@ -182,11 +199,12 @@ const always = {
   'completes, rejects and abandons messages; the service hears of it': messages,
   'answers methods until it goes': methods,
   'as a module: telemetry, methods and twin': modules,
-  'signs in with a certificate': certificates,
+  'signs in with a certificate, by thumbprint': thumbprints,
 };
 const onceOnly = {
   'sends telemetry': telemetry,
   'reads its twin, reports, and watches desired properties': twins,
+  'signs in with a certificate of an authority': authorities,
   'with a wrong key is refused': refusals,
   'connected again takes over': takeover,
 };

@@ -9,20 +9,38 @@ const { NoRetry } = require('azure-iot-common');
 const device = require('azure-iot-device');
 const { Amqp, AmqpWs } = require('azure-iot-device-amqp');
 const { Mqtt, MqttWs } = require('azure-iot-device-mqtt');
-const { check, finish } = require('./hub');
-const { connectionString, newDevice } = require('./device');
+const { ready, newId, selfSigned, check, finish } = require('./hub');
+const { registry, connectionString, newDevice } = require('./device');
 const { Peer } = require('./peer');
 
 const transports = { amqp: Amqp, 'amqp-ws': AmqpWs, mqtt: Mqtt, 'mqtt-ws': MqttWs };
 const peer = new Peer();
 
-async function files(transport) {
-  const identity = await newDevice();
-  const camera = device.Client.fromConnectionString(connectionString(identity), transport);
+// A device, by how it signs in.
+const cameras = {
+  async key(transport) {
+    const identity = await newDevice();
+    const camera = device.Client.fromConnectionString(connectionString(identity), transport);
+    return { deviceId: identity.deviceId, camera };
+  },
+  async certificate(transport) {
+    const deviceId = newId('node');
+    const { cert, key, thumbprint } = selfSigned(deviceId);
+    const authentication = { type: 'selfSigned', x509Thumbprint: { primaryThumbprint: thumbprint } };
+    await registry.create({ deviceId, authentication });
+    const text = `HostName=${ready.host};DeviceId=${deviceId};x509=true`;
+    const camera = device.Client.fromConnectionString(text, transport);
+    await camera.setOptions({ cert, key });
+    return { deviceId, camera };
+  },
+};
+
+async function files(make, transport) {
+  const { deviceId, camera } = await make(transport);
   camera.setRetryPolicy(new NoRetry());
   await camera.open();
   await camera.uploadToBlob('whole.txt', Readable.from([Buffer.from('hello')]), 5);
-  assert.strictEqual(await peer.call('uploaded', { blob: `${identity.deviceId}/whole.txt` }), 5);
+  assert.strictEqual(await peer.call('uploaded', { blob: `${deviceId}/whole.txt` }), 5);
 
   const place = await camera.getBlobSharedAccessSignature('parts.txt');
   const url = `https://${place.hostName}/${place.containerName}/${place.blobName}${place.sasToken}`;
@@ -37,7 +55,9 @@ async function files(transport) {
 
 async function main() {
   for (const [name, transport] of Object.entries(transports)) {
-    await check(`device, ${name}: uploads files, and the service hears of it`, () => files(transport));
+    for (const [how, make] of Object.entries(cameras)) {
+      await check(`device, ${name}, by ${how}: uploads files, and the service hears of it`, () => files(make, transport));
+    }
   }
   peer.close();
   finish();

@@ -8,7 +8,8 @@ from azure.iot.device import aio
 from azure.iot.device.exceptions import ClientError
 
 import hub
-from device import connection_string, new_device, options
+from certificate import certificate
+from device import REGISTRY, connection_string, new_device, options
 from peer import Peer
 
 peer = Peer()
@@ -17,10 +18,17 @@ peer = Peer()
 class Camera:
     """A device; of one whose calls are coroutines each is awaited."""
 
-    def __init__(self, kind, transport):
-        self.device_id, key = new_device()
-        text = connection_string(self.device_id, key)
-        self._client = kind.create_from_connection_string(text, **options(transport))
+    def __init__(self, kind, transport, how):
+        if how == "key":
+            self.device_id, key = new_device()
+            text = connection_string(self.device_id, key)
+            self._client = kind.create_from_connection_string(text, **options(transport))
+        else:
+            self.device_id = hub.new_id("python")
+            identity, thumbprint = certificate("anything")
+            REGISTRY.create_device_with_x509(self.device_id, thumbprint, thumbprint, "enabled")
+            names = (identity, hub.HOST, self.device_id)
+            self._client = kind.create_from_x509_certificate(*names, **options(transport))
         self._loop = asyncio.new_event_loop() if kind is aio.IoTHubDeviceClient else None
 
     def __getattr__(self, name):
@@ -36,8 +44,8 @@ def put(place, data):
     return requests.put(url, data=data, headers={"x-ms-blob-type": "BlockBlob"}, timeout=60).status_code
 
 
-def upload(kind, transport):
-    camera = Camera(kind, transport)
+def upload(kind, transport, how):
+    camera = Camera(kind, transport, how)
     place = camera.get_storage_info_for_blob("picture.txt")
     hub.equal(place["blobName"], f"{camera.device_id}/picture.txt")
     hub.equal(put(place, b"hello again"), 201)
@@ -57,6 +65,10 @@ def upload(kind, transport):
 
 for name, kind in {"device": IoTHubDeviceClient, "device, aio": aio.IoTHubDeviceClient}.items():
     for transport in ["mqtt", "mqtt-ws"]:
-        hub.check(f"{name}, {transport}: uploads a file, and the service hears of it", lambda: upload(kind, transport))
+        for how in ["key", "certificate"]:
+            hub.check(
+                f"{name}, {transport}, by {how}: uploads a file, and the service hears of it",
+                lambda: upload(kind, transport, how),
+            )
 peer.close()
 hub.finish()
