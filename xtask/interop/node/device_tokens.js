@@ -9,7 +9,8 @@ const device = require('azure-iot-device');
 const { Amqp, AmqpWs } = require('azure-iot-device-amqp');
 const { Http } = require('azure-iot-device-http');
 const { Mqtt, MqttWs } = require('azure-iot-device-mqtt');
-const { ready, check, finish } = require('./hub');
+const { ready, newId, selfSigned, check, finish } = require('./hub');
+const management = require('./management');
 const { registry, connectionString, newDevice, newModule, token, withWrongKey } = require('./device');
 
 const transports = { http: Http, amqp: Amqp, 'amqp-ws': AmqpWs, mqtt: Mqtt, 'mqtt-ws': MqttWs };
@@ -51,6 +52,53 @@ async function provider(kind, make, transport) {
   await assert.rejects(stranger.open().then(() => stranger.sendEvent(new Message('on'))), { name: 'UnauthorizedError' });
 }
 
+const nameOf = ({ deviceId, moduleId }) => (moduleId ? `${deviceId}/${moduleId}` : deviceId);
+
+// Tokens that somebody else makes, and hands to a provider.
+async function signatureProvider(kind, make, transport) {
+  const identity = await make();
+  const provider = device.SharedAccessSignatureAuthenticationProvider.fromSharedAccessSignature(token(identity));
+  const client = kind.fromAuthenticationProvider(provider, transport);
+  const since = await management.now();
+  await client.open();
+  await client.sendEvent(new Message('on'));
+  provider.updateSharedAccessSignature(token(identity, 7200));
+  await client.sendEvent(new Message('off'));
+  await management.events(since, 2, ({ type, principal }) => type === 'authorized' && principal === `device ${nameOf(identity)}`);
+  await management.events(since, 2, ({ type, source }) => type === 'telemetry' && source === nameOf(identity));
+  await client.close();
+}
+
+// Tokens that live for four seconds, of which a new one is made after two.
+async function shortTokens(kind, make, transport) {
+  const identity = await make();
+  const provider = device.SharedAccessKeyAuthenticationProvider.fromConnectionString(connectionString(identity), 4, 2);
+  const client = kind.fromAuthenticationProvider(provider, transport);
+  const since = await management.now();
+  await client.open();
+  await client.sendEvent(new Message('on'));
+  await new Promise((resolve) => setTimeout(resolve, 5000));
+  await client.sendEvent(new Message('off'));
+  await management.events(since, 2, ({ type, principal }) => type === 'authorized' && principal === `device ${nameOf(identity)}`);
+  await management.events(since, 2, ({ type, source }) => type === 'telemetry' && source === nameOf(identity));
+  await client.close();
+  provider.stop();
+}
+
+async function certificateProvider(transport) {
+  const deviceId = newId('node');
+  const { cert, key, thumbprint } = selfSigned(deviceId);
+  const authentication = { type: 'selfSigned', x509Thumbprint: { primaryThumbprint: thumbprint } };
+  await registry.create({ deviceId, authentication });
+  const provider = device.X509AuthenticationProvider.fromX509Options(deviceId, ready.host, { cert, key });
+  const client = device.Client.fromAuthenticationProvider(provider, transport);
+  const since = await management.now();
+  await client.open();
+  await client.sendEvent(new Message('on'));
+  await management.events(since, 1, ({ type, source }) => type === 'telemetry' && source === deviceId);
+  await client.close();
+}
+
 async function environment(transport) {
   const identity = await newModule();
   process.env.EdgeHubConnectionString = `${connectionString(identity)};GatewayHostName=${ready.host}`;
@@ -70,7 +118,10 @@ async function main() {
       if (kind === device.ModuleClient && transport === Http) continue;
       await check(`${who}, ${name}: goes on with a newer token`, () => renewal(kind, make, transport));
       await check(`${who}, ${name}: makes tokens with a provider`, () => provider(kind, make, transport));
+      await check(`${who}, ${name}: is given tokens by a provider`, () => signatureProvider(kind, make, transport));
+      await check(`${who}, ${name}: outlives its tokens`, () => shortTokens(kind, make, transport));
     }
+    await check(`device, ${name}: has a certificate from a provider`, () => certificateProvider(transport));
     if (transport !== Http) await check(`module, ${name}: made from the environment`, () => environment(transport));
   }
   finish();

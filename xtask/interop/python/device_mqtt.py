@@ -12,6 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 import hub
+import management
 from certificate import certificate
 from device import REGISTRY, answer, connected, connection_string, debugging, new_device, new_module, options
 from peer import Peer, PeerError
@@ -102,6 +103,24 @@ def twins(transport):
     REGISTRY.update_twin(device_id, Twin(properties=TwinProperties(desired={"colour": "red"})), "*")
     hub.equal(changes.get(timeout=PATIENCE), {"colour": "red", "$version": 2})
     hub.equal(client.get_twin()["desired"], {"colour": "red", "$version": 2})
+    client.shutdown()
+
+
+def dropped(transport):
+    """A device whose connection the hub ends is told so, and comes back."""
+    device_id, client = connected(transport, connection_retry_interval=1)
+    changes = queue.Queue()
+    client.on_connection_state_change = lambda: changes.put(client.connected)
+    since = management.now()
+    management.disconnect(device_id)
+    ends = lambda event: event["type"] in ("connected", "disconnected") and event["target"] == device_id
+    events = [event["type"] for event in management.events(since, 2, ends)]
+    hub.equal(events, ["disconnected", "connected"])
+    # By the time that the first is heard, the device may be back already.
+    changes.get(timeout=PATIENCE)
+    hub.equal(changes.get(timeout=PATIENCE), True)
+    client.send_message("on")
+    management.events(since, 1, lambda event: event["type"] == "telemetry" and event["source"] == device_id)
     client.shutdown()
 
 
@@ -240,6 +259,7 @@ ONCE = {
     "sends telemetry": telemetry,
     "reads its twin, reports, and watches desired properties": twins,
     "finds desired properties that were set while it was away": offline,
+    "comes back when the hub ends its connection": dropped,
     "names its model": models,
     "signs in with a key": keys,
     "as a module: signs in with a certificate": module_certificates,

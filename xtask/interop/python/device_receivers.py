@@ -26,6 +26,18 @@ def methods(client, invoke):
     hub.equal((answer.status, answer.payload), (207, ["blink"]))
 
 
+def methods_by_name(client, invoke):
+    """Answers a method that somebody asks for by its name; the first question finds nothing yet."""
+    hub.equal(client.receive_method_request("blink", block=False), None)
+    with concurrent.futures.ThreadPoolExecutor() as service:
+        invoked = service.submit(invoke)
+        request = client.receive_method_request("blink", timeout=PATIENCE)
+        hub.equal(client.receive_method_request(block=False), None)
+        client.send_method_response(MethodResponse.create_from_method_request(request, 208, request.payload))
+        answer = invoked.result(PATIENCE)
+    hub.equal((answer.status, answer.payload), (208, {"times": 3}))
+
+
 def changes(client, change):
     """Sees a desired property come; the first question subscribes, and finds nothing yet."""
     hub.equal(client.receive_twin_desired_properties_patch(block=False), None)
@@ -40,6 +52,7 @@ def device(transport):
     hub.equal((message.data, message.message_id), (b"on", "m1"))
     hub.equal(message.custom_properties, {"reason": "test"})
     methods(client, lambda: REGISTRY.invoke_device_method(device_id, CALL))
+    methods_by_name(client, lambda: REGISTRY.invoke_device_method(device_id, CALL))
     changes(client, lambda: REGISTRY.update_twin(device_id, RED, "*"))
     client.shutdown()
 
@@ -51,6 +64,7 @@ def module(transport):
     client = IoTHubModuleClient.create_from_connection_string(text, **options(transport))
     client.connect()
     methods(client, lambda: REGISTRY.invoke_device_module_method(device_id, module_id, CALL))
+    methods_by_name(client, lambda: REGISTRY.invoke_device_module_method(device_id, module_id, CALL))
     changes(client, lambda: REGISTRY.update_module_twin(device_id, module_id, RED, "*"))
     client.shutdown()
 

@@ -6,7 +6,8 @@ from azure.iot.device import IoTHubDeviceClient, IoTHubModuleClient
 from azure.iot.device.exceptions import CredentialError
 
 import hub
-from device import new_device, new_module, options, token
+import management
+from device import connection_string, new_device, new_module, options, token
 
 
 def renewal(transport, is_module):
@@ -33,7 +34,29 @@ def renewal(transport, is_module):
     raise AssertionError("a device went on with a token that is not one")
 
 
+def short_tokens(transport, is_module):
+    """A new token is made two minutes before the old one expires."""
+    device_id, key = new_device()
+    kind, module_id = IoTHubDeviceClient, None
+    if is_module:
+        kind = IoTHubModuleClient
+        module_id, key = new_module(device_id)
+    name = f"{device_id}/{module_id}" if is_module else device_id
+    text = connection_string(device_id, key, module_id)
+    client = kind.create_from_connection_string(text, sastoken_ttl=122, **options(transport))
+    since = management.now()
+    client.connect()
+    client.send_message("on")
+    authorized = lambda event: event["type"] == "authorized" and event["principal"] == f"device {name}"
+    management.events(since, 2, authorized)
+    client.send_message("off")
+    sent = lambda event: event["type"] == "telemetry" and event["source"] == name
+    management.events(since, 2, sent)
+    client.shutdown()
+
+
 for transport in ["mqtt", "mqtt-ws"]:
     for who, is_module in {"device": False, "module": True}.items():
         hub.check(f"{who}, {transport}: goes on with a newer token", lambda: renewal(transport, is_module))
+        hub.check(f"{who}, {transport}: makes new tokens in time", lambda: short_tokens(transport, is_module))
 hub.finish()
