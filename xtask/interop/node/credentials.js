@@ -13,7 +13,9 @@ const {
   ManagedIdentityCredential,
   WorkloadIdentityCredential,
 } = require('@azure/identity');
-const { Client, ConnectionString, JobClient, Registry, SharedAccessSignature } = require('azure-iothub');
+const { Amqp, AmqpWs, Client, ConnectionString, JobClient, Registry, SharedAccessSignature } = require('azure-iothub');
+const { Message } = require('azure-iot-common');
+const management = require('./management');
 const { ready, registries, newId, refused, check, finish } = require('./hub');
 
 const app = [ready.tenantId, ready.clientId];
@@ -105,12 +107,36 @@ async function signatures() {
   await assert.rejects(late.open(), (error) => error.amqpError.name === 'UnauthorizedError');
 }
 
+// A connection goes on with a newer signature, and not with a wrong one.
+async function renewals(Transport) {
+  const deviceId = newId('node');
+  await registries.sas().create({ deviceId });
+  const { HostName: host, SharedAccessKeyName: keyName, SharedAccessKey } = ConnectionString.parse(ready.connectionString);
+  const sign = (key, lifetime) =>
+    SharedAccessSignature.create(host, keyName, key, Math.floor(Date.now() / 1000) + lifetime).toString();
+  const transport = new Transport({ host, keyName, sharedAccessSignature: sign(SharedAccessKey, 600) });
+  const since = await management.now();
+  await transport.connect();
+  await transport.send(deviceId, new Message('on'));
+  await transport.updateSharedAccessSignature(sign(SharedAccessKey, 1200));
+  await transport.send(deviceId, new Message('off'));
+  const wrong = sign(Buffer.alloc(32, 7).toString('base64'), 1200);
+  await assert.rejects(transport.updateSharedAccessSignature(wrong), { name: 'UnauthorizedError' });
+  const put = await management.events(since, 3, ({ type, event }) => type === 'amqp' && event.type === 'tokenPut');
+  assert.deepStrictEqual(put.map(({ event }) => event.status), [200, 200, 401]);
+  await transport.disconnect();
+  assert.strictEqual((await registries.sas().get(deviceId)).responseBody.cloudToDeviceMessageCount, 2);
+}
+
 async function main() {
   for (const [name, settings, make] of credentials) {
     await check(`read a device, ${name}`, () => readsADevice(settings, make));
   }
   await check('what proves nothing gets no token', refusals);
   await check('a signature counts until it expires', signatures);
+  for (const [name, transport] of Object.entries({ amqp: Amqp, 'amqp-ws': AmqpWs })) {
+    await check(`goes on with a newer signature, ${name}`, () => renewals(transport));
+  }
   finish();
 }
 

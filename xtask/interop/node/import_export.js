@@ -104,18 +104,23 @@ async function manyDevices(service, registry) {
   await refused(registry.get(`${prefix}-0`), 'DeviceNotFoundError', 404, 'DeviceNotFound');
 }
 
-// The hub's own identity may use the emulator's account, without a signature.
-async function byIdentity(registry) {
+// The identity in this script's configuration.
+const identity = (name) => `/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/${name}`;
+
+// The hub's own identity, or one that is assigned to it, may use the emulator's account without a signature.
+async function byIdentity(registry, ...assigned) {
   const { container } = await newContainer(own());
   const uri = container.url.split('?')[0];
   const deviceId = newId('mine');
   await write(container, 'devices.txt', [{ id: deviceId, status: 'disabled' }]);
-  const importing = await registry.importDevicesFromBlobByIdentity(uri, uri);
+  const importing = await registry.importDevicesFromBlobByIdentity(uri, uri, ...assigned);
   assert.strictEqual((await ended(registry, importing.jobId)).status, 'completed');
   assert.strictEqual((await registry.get(deviceId)).responseBody.status, 'disabled');
-  const exporting = await registry.exportDevicesToBlobByIdentity(uri, false);
+  const exporting = await registry.exportDevicesToBlobByIdentity(uri, false, ...assigned);
   assert.strictEqual((await ended(registry, exporting.jobId)).status, 'completed');
   assert.ok((await read(container, 'devices.txt')).some((line) => line.id === deviceId));
+  const nobody = registry.exportDevicesToBlobByIdentity(uri, false, identity('nobody'));
+  await refused(nobody, 'ArgumentError', 400, 'ManagedIdentityNotEnabled');
 }
 
 // A container that answers every request but the one for the job's own blob, so that the job goes on until it is cancelled.
@@ -150,6 +155,7 @@ async function main() {
     await check(`a forged signature is refused, ${name}`, () => badStorage(service, registries.sas()));
   }
   await check('import and export, own, by identity', () => byIdentity(registries.sas()));
+  await check('import and export, own, by an assigned identity', () => byIdentity(registries.sas(), identity('mover')));
   await check('a job is cancelled, and another has to wait', () => cancel(registries.sas()));
   finish();
 }

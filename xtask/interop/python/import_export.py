@@ -13,14 +13,22 @@ import hub
 import requests
 from azure.iot.hub import IoTHubJobManager, IoTHubRegistryManager
 from azure.iot.hub.models import JobProperties
+from azure.iot.hub.protocol.models import ManagedIdentity
 
 STORAGE = dict(pair.split("=", 1) for pair in hub.READY["storageConnectionString"].rstrip(";").split(";"))
 VERSION = "2021-08-06"
 EXPIRY = "2100-01-01T00:00:00Z"
+# The identity in this script's configuration.
+MOVER = "/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/mover"
 MANAGERS = {
     "sas": lambda manager: manager.from_connection_string(hub.CONNECTION_STRING),
     "entra": lambda manager: manager.from_token_credential(hub.HOST, hub.entra()),
 }
+
+
+BY_SIGNATURE = {"storage_authentication_type": "keyBased"}
+BY_IDENTITY = {"storage_authentication_type": "identityBased"}
+BY_ASSIGNED_IDENTITY = {**BY_IDENTITY, "identity": ManagedIdentity(user_assigned_identity=MOVER)}
 
 
 def signed(text, **parameters):
@@ -48,11 +56,10 @@ def ended(jobs, job):
     return job
 
 
-def round_trip(auth, identity):
+def round_trip(auth, access):
     jobs, registry = MANAGERS[auth](IoTHubJobManager), MANAGERS[auth](IoTHubRegistryManager)
     uri, sas = new_container()
-    access = {"storage_authentication_type": "identityBased"} if identity else {"storage_authentication_type": "keyBased"}
-    container = uri if identity else f"{uri}?{sas}"
+    container = f"{uri}?{sas}" if access is BY_SIGNATURE else uri
     device_id = hub.new_id("python")
     line = json.dumps({"id": device_id, "status": "disabled", "tags": {"site": "x"}})
     put = requests.put(f"{uri}/devices.txt?{sas}", data=line, headers={"x-ms-blob-type": "BlockBlob"}, timeout=60)
@@ -116,7 +123,8 @@ def cancelled():
 
 
 for auth in MANAGERS:
-    hub.check(f"import and export, {auth}, by signature", lambda: round_trip(auth, False))
-    hub.check(f"import and export, {auth}, by identity", lambda: round_trip(auth, True))
+    hub.check(f"import and export, {auth}, by signature", lambda: round_trip(auth, BY_SIGNATURE))
+    hub.check(f"import and export, {auth}, by identity", lambda: round_trip(auth, BY_IDENTITY))
+    hub.check(f"import and export, {auth}, by an assigned identity", lambda: round_trip(auth, BY_ASSIGNED_IDENTITY))
 hub.check("an import is cancelled", cancelled)
 hub.finish()
