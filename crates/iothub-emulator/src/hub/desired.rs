@@ -60,6 +60,11 @@ impl DesiredChanges {
         self.receiver.recv().await
     }
 
+    /// Whether no more changes come but those that wait.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.receiver.is_closed()
+    }
+
     pub(crate) fn poll_recv(&mut self, context: &mut Context<'_>) -> Poll<Option<DesiredChange>> {
         self.receiver.poll_recv(context)
     }

@@ -119,7 +119,10 @@ impl Requests {
                 })
             }
             "PUT" if is(NOTIFICATIONS) => {
-                replies.watch(Some(self.line.session.watch_desired()));
+                // A new watch would lose what the one that stands has not told yet.
+                if !replies.is_watching() {
+                    replies.watch(Some(self.line.session.watch_desired()));
+                }
                 Ok(Reply::new(200, Body::Empty))
             }
             "DELETE" if is(NOTIFICATIONS) => {
@@ -186,6 +189,10 @@ impl TwinReplies {
         let mut state = self.lock();
         state.desired = desired;
         state.wake();
+    }
+
+    fn is_watching(&self) -> bool {
+        self.lock().desired.as_ref().is_some_and(|desired| !desired.has_ended())
     }
 
     fn poll_next(&self, context: &mut Context<'_>) -> Poll<Bytes> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use fe2o3_amqp::{Delivery, Receiver, Sendable, Sender, Session, session::SessionHandle};
+use fe2o3_amqp::{Delivery, Receiver, Sendable, Sender, Session, link::receiver::CreditMode, session::SessionHandle};
 use fe2o3_amqp_types::{
     definitions::{Fields, ReceiverSettleMode, SenderSettleMode},
     messaging::{
@@ -352,27 +352,15 @@ async fn a_twin_is_read_reported_and_watched() {
     let address = "/devices/d1/twin";
     let mut requests = sender(&mut client.session, "TwinSenderLink", address).await;
     let mut replies = receiver(&mut client.session, "TwinReceiverLink", address).await;
-    let request = |operation: &str, resource: Option<&str>, body: &str| {
-        let mut annotations = MessageAnnotations::builder().insert("operation", operation);
-        if let Some(resource) = resource {
-            annotations = annotations.insert("resource", resource);
-        }
-        Message::builder()
-            .message_annotations(annotations.build())
-            .properties(Properties::builder().correlation_id(format!("{operation}1")).build())
-            .data(body.as_bytes().to_vec())
-            .build()
-    };
-    let notifications = Some("/notifications/twin/properties/desired");
     let cases = [
         ("GET", None, " ", 200),
         ("PATCH", Some("/properties/reported"), r#"{"on":true}"#, 204),
         ("PATCH", Some("/properties/reported"), "nonsense", 400),
-        ("PUT", notifications, "", 200),
+        ("PUT", NOTIFICATIONS, "", 200),
         ("POST", Some("/properties/desired"), "{}", 400),
     ];
     for (operation, resource, text, status) in cases {
-        requests.send(request(operation, resource, text)).await.unwrap();
+        requests.send(twin_request(operation, resource, text)).await.unwrap();
         let reply = next(&mut replies).await;
         assert_eq!(
             annotation(&reply, "status"),
@@ -392,18 +380,7 @@ async fn a_twin_is_read_reported_and_watched() {
         replies.accept(&reply).await.unwrap();
     }
 
-    let write = || {
-        let request = TwinRequest::parse(br#"{"properties":{"desired":{"level":3}}}"#).unwrap();
-        hub.write_twin(
-            &Grant::unlimited(),
-            &device("d1"),
-            IfMatch::Absent,
-            &request,
-            Write::Merge,
-        )
-        .unwrap();
-    };
-    write();
+    set_level(&hub, "d1");
     let change = next(&mut replies).await;
     let patch: serde_json::Value = serde_json::from_slice(&body(&change)).unwrap();
     assert_eq!(patch, json!({"level": 3, "$version": 2}));
@@ -419,10 +396,10 @@ async fn a_twin_is_read_reported_and_watched() {
             .is_none_or(|properties| properties.correlation_id.is_none())
     );
 
-    requests.send(request("DELETE", notifications, "")).await.unwrap();
+    requests.send(twin_request("DELETE", NOTIFICATIONS, "")).await.unwrap();
     assert_eq!(annotation(&next(&mut replies).await, "status"), Some(&Value::Int(200)));
-    write();
-    requests.send(request("GET", None, "")).await.unwrap();
+    set_level(&hub, "d1");
+    requests.send(twin_request("GET", None, "")).await.unwrap();
     let reply = next(&mut replies).await;
     assert_eq!(
         annotation(&reply, "status"),
@@ -430,6 +407,50 @@ async fn a_twin_is_read_reported_and_watched() {
         "no notification comes before it"
     );
 }
+
+#[tokio::test]
+async fn who_asks_again_for_changes_of_a_twin_misses_none() {
+    let hub = hub_with(&["d1"]);
+    let mut client = connect(&hub, "d1").await;
+    let address = "/devices/d1/twin";
+    let mut requests = sender(&mut client.session, "TwinSenderLink", address).await;
+    let replies = Receiver::builder().name("TwinReceiverLink").source(address);
+    let replies = replies.credit_mode(CreditMode::Manual).attach(&mut client.session);
+    let mut replies = replies.await.unwrap();
+    requests.send(twin_request("PUT", NOTIFICATIONS, "")).await.unwrap();
+    set_level(&hub, "d1");
+    requests.send(twin_request("PUT", NOTIFICATIONS, "")).await.unwrap();
+    // Only now may anything come: two answers, and the change in between.
+    replies.set_credit(3).await.unwrap();
+    let mut bodies = Vec::new();
+    for _ in 0..3 {
+        bodies.push(body(&next(&mut replies).await));
+    }
+    let told = bodies.iter().filter(|body| body.starts_with(b"{")).count();
+    assert_eq!(told, 1, "{bodies:?}");
+}
+
+fn twin_request(operation: &str, resource: Option<&str>, body: &str) -> Message<Data> {
+    let mut annotations = MessageAnnotations::builder().insert("operation", operation);
+    if let Some(resource) = resource {
+        annotations = annotations.insert("resource", resource);
+    }
+    Message::builder()
+        .message_annotations(annotations.build())
+        .properties(Properties::builder().correlation_id(format!("{operation}1")).build())
+        .data(body.as_bytes().to_vec())
+        .build()
+}
+
+/// Sets a desired property.
+fn set_level(hub: &Hub, id: &str) {
+    let request = TwinRequest::parse(br#"{"properties":{"desired":{"level":3}}}"#).unwrap();
+    let grant = Grant::unlimited();
+    hub.write_twin(&grant, &device(id), IfMatch::Absent, &request, Write::Merge)
+        .unwrap();
+}
+
+const NOTIFICATIONS: Option<&str> = Some("/notifications/twin/properties/desired");
 
 #[tokio::test]
 async fn many_devices_share_a_connection_and_the_names_of_links() {
