@@ -93,7 +93,6 @@ async function twins(transport) {
   assert.strictEqual(stored.properties.reported.on, true);
   assert.strictEqual(stored.properties.reported.gone, undefined);
 
-  await promisify((done) => twin.enableTwinDesiredPropertiesUpdates(done))();
   // The first event is the state as it was.
   const changes = [];
   const changed = new Promise((resolve) => {
@@ -103,6 +102,8 @@ async function twins(transport) {
     });
   });
   const level = once(twin, 'properties.desired.lamp.level');
+  // Each listener asks for it as well; this is answered last.
+  await promisify((done) => twin.enableTwinDesiredPropertiesUpdates(done))();
   await registry.updateTwin(deviceId, { properties: { desired: { lamp: { level: 3 } } } }, '*');
   await changed;
   assert.deepStrictEqual([changes.at(-1), await level], [{ lamp: { level: 3 }, $version: 2 }, [3]]);
