@@ -148,6 +148,38 @@ async function partitionOf(client, deviceId) {
   throw new Error(`no partition has events of ${deviceId}`);
 }
 
+// Each event goes with what the last one of the partition is, for who tracks that.
+async function lastEnqueued() {
+  const { deviceId, client: sending, send } = await sender(Amqp);
+  for (const n of [1, 2, 3]) await send(JSON.stringify({ n }));
+  await sending.close();
+  const client = consumer();
+  const [events, said] = [[], []];
+  await new Promise((resolve, reject) => {
+    const subscription = client.subscribe(
+      {
+        processEvents: async (batch, { lastEnqueuedEventProperties }) => {
+          const own = batch.filter((event) => event.systemProperties['iothub-connection-device-id'] === deviceId);
+          events.push(...own);
+          if (own.length > 0) said.push({ ...lastEnqueuedEventProperties });
+          if (events.length < 3) return;
+          await subscription.close();
+          resolve();
+        },
+        processError: async (error) => reject(error),
+      },
+      { startPosition: earliestEventPosition, maxWaitTimeInSeconds: 1, trackLastEnqueuedEventProperties: true },
+    );
+  });
+  await client.close();
+  const last = events[2];
+  for (const { sequenceNumber, offset, enqueuedOn, retrievedOn } of said) {
+    assert.deepStrictEqual([sequenceNumber, offset], [last.sequenceNumber, last.offset]);
+    assert.strictEqual(enqueuedOn.getTime(), last.enqueuedTimeUtc.getTime());
+    assert.ok(retrievedOn >= enqueuedOn);
+  }
+}
+
 async function ownership() {
   const [first, second] = [consumer(), consumer()];
   const ended = new Promise((resolve) => {
@@ -277,6 +309,7 @@ async function main() {
   await check('event hubs, amqp-ws: everything that devices sent', () => everything(inWebSocket, 'amqpWebSocket'));
   await check('event hubs: what partitions there are and what they hold', partitions);
   await check('event hubs: from an offset, a number, a time, and from now on', positions);
+  await check('event hubs: the last enqueued event', lastEnqueued);
   await check('event hubs: a higher owner level takes over', ownership);
   await check('event hubs: messages of security agents', security);
   await check('event hubs: goes on at a checkpoint', checkpoints);

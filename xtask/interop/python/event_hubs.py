@@ -260,6 +260,36 @@ def checkpoints():
     hub.equal(reads(4), [3, 4])
 
 
+def last_enqueued():
+    """Each event goes with what the last one of the partition is, for who tracks that."""
+    device_id, key = new_device()
+    send(device_id, key, {"n": 1}, {"n": 2}, {"n": 3})
+    said, enough = [], threading.Event()
+    client = consumer()
+
+    def on_event(context, event):
+        if event.system_properties.get(b"iothub-connection-device-id") == device_id.encode():
+            said.append((context.partition_id, event, context.last_enqueued_event_properties))
+            if len(said) == 3:
+                enough.set()
+
+    options = {"on_event": on_event, "starting_position": "-1", "track_last_enqueued_event_properties": True}
+    thread = threading.Thread(target=client.receive, kwargs=options, daemon=True)
+    thread.start()
+    assert enough.wait(60), said
+    client.close()
+    thread.join(60)
+    partition, last, _ = said[-1]
+    with consumer() as other:
+        known = other.get_partition_properties(partition)
+    hub.equal(last.sequence_number, known["last_enqueued_sequence_number"])
+    for _, _, properties in said:
+        hub.equal(properties["sequence_number"], last.sequence_number)
+        hub.equal(properties["offset"], last.offset)
+        hub.equal(properties["enqueued_time"], last.enqueued_time)
+        assert properties["retrieval_time"] >= last.enqueued_time, properties
+
+
 def ownership():
     """Who reads with a higher owner level takes over from who reads with a lower one."""
     ended, threads = queue.Queue(), []
@@ -330,6 +360,7 @@ for door in DOORS:
 hub.check("event hubs: in batches", batches)
 hub.check("event hubs: what partitions there are and what they hold", partitions)
 hub.check("event hubs: from an offset, a number, a time", positions)
+hub.check("event hubs: the last enqueued event", last_enqueued)
 hub.check("event hubs: a higher owner level takes over", ownership)
 hub.check("event hubs: goes on at a checkpoint", checkpoints)
 for name, make in CREDENTIALS.items():

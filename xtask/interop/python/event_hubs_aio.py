@@ -15,8 +15,10 @@ BODIES = [{"n": 1}, {"n": 2}, {"n": 3}]
 
 
 def consumer(transport):
+    # It looks that often for partitions to read, and closes no sooner than it looks again.
+    options = {"retry_total": 0, "load_balancing_interval": 0.5}
     return EventHubConsumerClient.from_connection_string(
-        EVENT_HUB, consumer_group="$Default", retry_total=0, transport_type=transport
+        EVENT_HUB, consumer_group="$Default", transport_type=transport, **options
     )
 
 
