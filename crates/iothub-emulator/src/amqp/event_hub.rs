@@ -16,7 +16,7 @@ use super::{
     peer::Peer,
     value::Value,
 };
-use crate::hub::DataAction;
+use crate::hub::{DataAction, telemetry::TelemetryEvent};
 
 /// What there is in an event hub.
 enum Node<'a> {
@@ -108,6 +108,22 @@ impl Node<'_> {
             resource: format!("{}{}", peer.hub.event_hub(), self.path()),
         }
     }
+}
+
+/// What clients show as the last enqueued event of a partition; the next one gets the number `next`.
+fn last_enqueued(next: u64, last: Option<&TelemetryEvent>) -> [(&'static str, Value); 3] {
+    let offset = last.map_or("-1".to_owned(), |event| event.offset.to_string());
+    let time = last.map_or(Value::Timestamp(0), |event| event.enqueued_time.into());
+    [
+        ("last_enqueued_sequence_number", Value::Long(long(next) - 1)),
+        ("last_enqueued_offset", Value::String(offset)),
+        ("last_enqueued_time_utc", time),
+    ]
+}
+
+/// A number as Event Hubs write it.
+fn long(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 fn redirect(peer: &Peer, path: &str) -> AmqpError {

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Node, filter};
+use super::{Node, filter, last_enqueued, long};
 use crate::{
     amqp::{
         error::{AmqpError, condition},
@@ -65,7 +64,10 @@ impl LinkSource for Events {
             let mut message = encode(&event);
             if self.tells_last {
                 let (last, now) = self.reader.last();
-                message.delivery_annotations = last_enqueued(last.as_deref().unwrap_or(&event), now);
+                let last = last.as_deref().unwrap_or(&event);
+                let said = last_enqueued(last.sequence_number + 1, Some(last)).into_iter();
+                let all = said.chain([("runtime_info_retrieval_time_utc", now.into())]);
+                message.delivery_annotations = all.map(|(name, value)| (name.to_owned(), value)).collect();
             }
             let tag = Uuid::new_v4();
             let payload = message.into_bytes();
@@ -79,28 +81,12 @@ impl LinkSource for Events {
     }
 }
 
-/// What clients show as the last enqueued event of a partition.
-fn last_enqueued(last: &TelemetryEvent, now: OffsetDateTime) -> Vec<(String, Value)> {
-    [
-        ("last_enqueued_sequence_number", long(last.sequence_number)),
-        ("last_enqueued_offset", Value::String(last.offset.to_string())),
-        ("last_enqueued_time_utc", last.enqueued_time.into()),
-        ("runtime_info_retrieval_time_utc", now.into()),
-    ]
-    .map(|(name, value)| (name.to_owned(), value))
-    .into()
-}
-
-fn long(number: u64) -> Value {
-    Value::Long(i64::try_from(number).unwrap_or(i64::MAX))
-}
-
 fn encode(event: &TelemetryEvent) -> Message {
     let message = &event.message;
     let text = |text: &str| Value::String(text.to_owned());
     let device = event.source.device();
     let always = [
-        ("x-opt-sequence-number", long(event.sequence_number)),
+        ("x-opt-sequence-number", Value::Long(long(event.sequence_number))),
         ("x-opt-offset", Value::String(event.offset.to_string())),
         ("x-opt-enqueued-time", event.enqueued_time.into()),
         ("x-opt-partition-key", text(device)),

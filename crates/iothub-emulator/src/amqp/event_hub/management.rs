@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use iothub_core::HubErrorCode;
 
-use super::Node;
+use super::{Node, last_enqueued, long};
 use crate::{
     amqp::{
         error::{AmqpError, condition},
@@ -98,25 +98,16 @@ fn event_hub(hub: &Hub) -> Vec<(&'static str, Value)> {
 
 fn partition(hub: &Hub, id: &str) -> Result<Vec<(&'static str, Value)>, Failure> {
     let state = hub.telemetry().state(hub.partition(id)?);
-    let long = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     let last = state.last.as_deref();
-    let last_offset = last.map_or("-1".to_owned(), |event| event.offset.to_string());
-    Ok(vec![
+    let first = [
         ("name", Value::String(hub.event_hub())),
         ("type", Value::string("com.microsoft:partition")),
         ("partition", Value::string(id)),
         ("begin_sequence_number", Value::Long(long(state.first_sequence))),
-        (
-            "last_enqueued_sequence_number",
-            Value::Long(long(state.next_sequence) - 1),
-        ),
-        ("last_enqueued_offset", Value::String(last_offset)),
-        (
-            "last_enqueued_time_utc",
-            last.map_or(Value::Timestamp(0), |event| event.enqueued_time.into()),
-        ),
-        ("is_partition_empty", Value::Boolean(last.is_none())),
-    ])
+    ];
+    let is_empty = ("is_partition_empty", Value::Boolean(last.is_none()));
+    let last = last_enqueued(state.next_sequence, last);
+    Ok(first.into_iter().chain(last).chain([is_empty]).collect())
 }
 
 fn encode(answer: Result<Vec<(&'static str, Value)>, Failure>, correlation_id: Value) -> Bytes {

@@ -17,6 +17,7 @@ use serde_amqp::{
     descriptor::Descriptor,
     primitives::{Symbol, Timestamp},
 };
+use time::OffsetDateTime;
 
 use super::{
     client::{Client, symbol},
@@ -107,6 +108,10 @@ fn body(delivery: &Delivery<Body<Value>>) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
+fn timestamp(time: OffsetDateTime) -> Timestamp {
+    Timestamp::from_milliseconds((time.unix_timestamp_nanos() / 1_000_000).try_into().unwrap())
+}
+
 fn refusal(attached: Result<Receiver, ReceiverAttachError>) -> String {
     match attached {
         Err(ReceiverAttachError::RemoteClosedWithError(error)) => symbol(&error.condition),
@@ -190,11 +195,9 @@ async fn a_reader_hears_what_the_last_message_is_if_it_wants_to() {
         assert_eq!(said.is_some(), desired);
         if let Some(said) = said {
             let value = |name: &str| said.0.get(&OwnedKey::Symbol(Symbol::from(name))).cloned().unwrap();
-            let milliseconds =
-                |time: time::OffsetDateTime| i64::try_from(time.unix_timestamp_nanos() / 1_000_000).unwrap();
             assert_eq!(value("last_enqueued_sequence_number"), Value::Long(2));
             assert_eq!(value("last_enqueued_offset"), Value::String(last.offset.to_string()));
-            let enqueued = Timestamp::from_milliseconds(milliseconds(last.enqueued_time));
+            let enqueued = timestamp(last.enqueued_time);
             assert_eq!(value("last_enqueued_time_utc"), Value::Timestamp(enqueued.clone()));
             let Value::Timestamp(asked) = value("runtime_info_retrieval_time_utc") else {
                 panic!("the time is a timestamp");
@@ -269,10 +272,7 @@ async fn an_event_says_where_it_is_from() {
     let annotation = |name: &str| annotations.get(&OwnedKey::Symbol(Symbol::from(name))).cloned();
     let text = |text: &str| Some(Value::String(text.to_owned()));
     let event = &hub.telemetry().events()[0];
-    let milliseconds = (event.enqueued_time.unix_timestamp_nanos() / 1_000_000)
-        .try_into()
-        .unwrap();
-    let time = Some(Value::Timestamp(Timestamp::from_milliseconds(milliseconds)));
+    let time = Some(Value::Timestamp(timestamp(event.enqueued_time)));
     assert_eq!(annotation("x-opt-sequence-number"), Some(Value::Long(0)));
     assert_eq!(annotation("x-opt-offset"), text("0"));
     assert_eq!(annotation("x-opt-enqueued-time"), time);
