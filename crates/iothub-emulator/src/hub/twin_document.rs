@@ -1,22 +1,14 @@
-use serde::Serialize;
+use std::borrow::Cow;
 
 use super::{
     Failure,
     configurations::shown,
     identities::Document,
     identity_document::{connection_state, etag},
-    json_text::ObjectWriter,
+    json_text::{ObjectWriter, quoted},
     registry::{Device, Identity},
     timestamp::text_or_never,
 };
-
-/// In twins, and only there, these names begin with a capital.
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Thumbprints<'a> {
-    primary_thumbprint: Option<&'a str>,
-    secondary_thumbprint: Option<&'a str>,
-}
 
 /// The twin of a device, or of a module on it, as clients see it.
 ///
@@ -46,21 +38,17 @@ pub(crate) fn twin_document(
     document.text("lastActivityTime", &text_or_never(connection.last_activity));
     document.number("cloudToDeviceMessageCount", identity.message_count() as u64);
     document.text("authenticationType", identity.authentication.kind());
-    match identity.authentication.thumbprints() {
-        [None, None] => document.json("x509Thumbprint", NO_THUMBPRINTS),
-        [primary_thumbprint, secondary_thumbprint] => {
-            let thumbprints = Thumbprints {
-                primary_thumbprint,
-                secondary_thumbprint,
-            };
-            document.member("x509Thumbprint", &thumbprints)?;
-        }
-    }
+    // In twins, and only there, these names begin with a capital.
+    let [primary, secondary] = identity.authentication.thumbprints().map(quoted_or_null);
+    document.json(
+        "x509Thumbprint",
+        &format!(r#"{{"PrimaryThumbprint":{primary},"SecondaryThumbprint":{secondary}}}"#),
+    );
     document.text("modelId", identity.model_id());
     document.number("version", twin.version());
     document.json("tags", &twin.tags);
     twin.write_properties(document.begin("properties"));
-    document.json("capabilities", if device.edge { EDGE } else { NO_EDGE });
+    document.json("capabilities", &format!(r#"{{"iotEdge":{}}}"#, device.edge));
     if !identity.assignments.is_empty() {
         document.member("configurations", &shown(&identity.assignments, ["targeted", "applied"]))?;
     }
@@ -76,6 +64,6 @@ pub(crate) fn twin_document(
     })
 }
 
-const NO_THUMBPRINTS: &str = r#"{"PrimaryThumbprint":null,"SecondaryThumbprint":null}"#;
-const EDGE: &str = r#"{"iotEdge":true}"#;
-const NO_EDGE: &str = r#"{"iotEdge":false}"#;
+fn quoted_or_null(text: Option<&str>) -> Cow<'static, str> {
+    text.map_or(Cow::Borrowed("null"), |text| Cow::Owned(quoted(text)))
+}
