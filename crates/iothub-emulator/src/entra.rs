@@ -27,7 +27,6 @@ use std::{
 
 use azure_core::error::{ErrorKind, ResultExt};
 use iothub_core::Result;
-use time::OffsetDateTime;
 
 pub use self::{
     application::Application,
@@ -62,8 +61,8 @@ struct Inner {
     clock: Clock,
     journal: Journal,
     faults: Faults,
-    /// Whose they are, and until when.
-    known_tokens: KnownTokens<(String, OffsetDateTime)>,
+    /// Whose they are, by object id.
+    known_tokens: KnownTokens<String>,
 }
 
 impl Entra {
@@ -282,7 +281,7 @@ impl Entra {
         &self.0.journal
     }
 
-    fn known_tokens(&self) -> &KnownTokens<(String, OffsetDateTime)> {
+    fn known_tokens(&self) -> &KnownTokens<String> {
         &self.0.known_tokens
     }
 

@@ -77,7 +77,7 @@ impl VerifyBearer for Entra {
             Some(known) => known,
             None => {
                 let (id, expires) = self.check(jwt, now, Self::is_hub).map_err(refuse)?;
-                self.known_tokens().add(jwt, (id.clone(), expires), expires);
+                self.known_tokens().add(jwt, id.clone(), expires);
                 (id, expires)
             }
         };

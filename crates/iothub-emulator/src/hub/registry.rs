@@ -175,8 +175,7 @@ impl Registry {
         device: &str,
         module: &str,
     ) -> Result<&mut BTreeMap<Box<str>, Module>, Failure> {
-        let found = self.devices.get_mut(device);
-        let found = found.ok_or_else(|| Failure::device_not_found(device))?;
+        let found = find_device_mut(&mut self.devices, device)?;
         self.changes.note(|| Key::Module(device.into(), module.into()));
         Ok(&mut found.modules)
     }
@@ -227,7 +226,7 @@ impl Registry {
 
     /// The queue of a device that may be sent to.
     pub(crate) fn open_queue(&mut self, target: &Target) -> Result<&mut Queue, Failure> {
-        let device = find_device_mut(&mut self.devices, target)?;
+        let device = find_device_mut(&mut self.devices, target.device())?;
         if device.status.disabled {
             let text = format!("device {} is disabled", target.device());
             return Err(Failure::new(HubErrorCode::DeviceDisabled, text));
@@ -279,12 +278,11 @@ impl Identity {
 }
 
 fn find_mut<'a>(devices: &'a mut Devices, target: &Target) -> Result<&'a mut Identity, Failure> {
-    find_on_mut(find_device_mut(devices, target)?, target)
+    find_on_mut(find_device_mut(devices, target.device())?, target)
 }
 
-fn find_device_mut<'a>(devices: &'a mut Devices, target: &Target) -> Result<&'a mut Device, Failure> {
-    let device = devices.get_mut(target.device());
-    device.ok_or_else(|| Failure::device_not_found(target.device()))
+fn find_device_mut<'a>(devices: &'a mut Devices, id: &str) -> Result<&'a mut Device, Failure> {
+    devices.get_mut(id).ok_or_else(|| Failure::device_not_found(id))
 }
 
 fn find_on_mut<'a>(device: &'a mut Device, target: &Target) -> Result<&'a mut Identity, Failure> {
