@@ -3,7 +3,7 @@
 
 const { Registry } = require('azure-iothub');
 const { SharedAccessSignature, encodeUriComponentStrict } = require('azure-iot-common');
-const { ready, newId } = require('./hub');
+const { ready, newId, selfSigned, signed } = require('./hub');
 
 const registry = Registry.fromConnectionString(ready.connectionString);
 
@@ -20,6 +20,18 @@ async function newModule() {
   return (await registry.addModule({ deviceId, moduleId: 'bulb' })).responseBody;
 }
 
+const certificates = { selfSigned, certificateAuthority: signed };
+
+// A device that is new and shows who it is with a certificate, with its connection string. By `type` the hub knows it: by its
+// thumbprint, or by the authority that it is of.
+async function newCertifiedDevice(type) {
+  const deviceId = newId('node');
+  const { cert, key, thumbprint } = certificates[type](deviceId);
+  const x509Thumbprint = type === 'selfSigned' ? { primaryThumbprint: thumbprint } : undefined;
+  await registry.create({ deviceId, authentication: { type, x509Thumbprint } });
+  return { deviceId, cert, key, text: `HostName=${ready.host};DeviceId=${deviceId};x509=true` };
+}
+
 // What a device shows instead of its key.
 function token({ deviceId, moduleId, authentication }, lifetime = 3600) {
   const resource = `${ready.host}/devices/${deviceId}${moduleId ? `/modules/${moduleId}` : ''}`;
@@ -34,4 +46,4 @@ const withWrongKey = (identity) => ({
   authentication: { symmetricKey: { primaryKey: Buffer.alloc(32, 7).toString('base64') } },
 });
 
-module.exports = { registry, connectionString, newDevice, newModule, token, withWrongKey };
+module.exports = { registry, connectionString, newDevice, newModule, newCertifiedDevice, token, withWrongKey };

@@ -8,8 +8,8 @@ const { promisify } = require('util');
 const { Message, NoRetry } = require('azure-iot-common');
 const device = require('azure-iot-device');
 const { Amqp, AmqpWs } = require('azure-iot-device-amqp');
-const { ready, newId, selfSigned, signed, check, finish } = require('./hub');
-const { registry, connectionString, newDevice, newModule, withWrongKey } = require('./device');
+const { newId, check, finish } = require('./hub');
+const { registry, connectionString, newDevice, newModule, newCertifiedDevice, withWrongKey } = require('./device');
 const management = require('./management');
 const { withEach } = require('./services');
 
@@ -136,22 +136,19 @@ async function modules(transport, service) {
 }
 
 // A device that signs in with a certificate, and has sent something.
-async function withCertificate(transport, authentication, deviceId, { cert, key }) {
-  await registry.create({ deviceId, authentication });
-  const client = device.Client.fromConnectionString(`HostName=${ready.host};DeviceId=${deviceId};x509=true`, transport);
+async function withCertificate(transport, type) {
+  const { deviceId, cert, key, text } = await newCertifiedDevice(type);
+  const client = device.Client.fromConnectionString(text, transport);
   await client.setOptions({ cert, key });
   const since = await management.now();
   await client.open();
   await client.sendEvent(new Message('on'));
   await management.events(since, 1, ({ type, source }) => type === 'telemetry' && source === deviceId);
-  return client;
+  return { deviceId, client };
 }
 
 async function thumbprints(transport, service) {
-  const deviceId = newId('node');
-  const certificate = selfSigned(deviceId);
-  const authentication = { type: 'selfSigned', x509Thumbprint: { primaryThumbprint: certificate.thumbprint } };
-  const client = await withCertificate(transport, authentication, deviceId, certificate);
+  const { deviceId, client } = await withCertificate(transport, 'selfSigned');
   // The SDK gives up its link with the last listener, so this one stays.
   const received = new Promise((resolve, reject) => {
     client.on('message', (message) => client.complete(message).then(() => resolve(message), reject));
@@ -162,8 +159,7 @@ async function thumbprints(transport, service) {
 }
 
 async function authorities(transport) {
-  const deviceId = newId('node');
-  const client = await withCertificate(transport, { type: 'certificateAuthority' }, deviceId, signed(deviceId));
+  const { client } = await withCertificate(transport, 'certificateAuthority');
   await client.close();
 }
 

@@ -9,8 +9,8 @@ const { NoRetry } = require('azure-iot-common');
 const device = require('azure-iot-device');
 const { Amqp, AmqpWs } = require('azure-iot-device-amqp');
 const { Mqtt, MqttWs } = require('azure-iot-device-mqtt');
-const { ready, newId, selfSigned, check, finish } = require('./hub');
-const { registry, connectionString, newDevice } = require('./device');
+const { check, finish } = require('./hub');
+const { connectionString, newDevice, newCertifiedDevice } = require('./device');
 const { Peer } = require('./peer');
 
 const transports = { amqp: Amqp, 'amqp-ws': AmqpWs, mqtt: Mqtt, 'mqtt-ws': MqttWs };
@@ -24,11 +24,7 @@ const cameras = {
     return { deviceId: identity.deviceId, camera };
   },
   async certificate(transport) {
-    const deviceId = newId('node');
-    const { cert, key, thumbprint } = selfSigned(deviceId);
-    const authentication = { type: 'selfSigned', x509Thumbprint: { primaryThumbprint: thumbprint } };
-    await registry.create({ deviceId, authentication });
-    const text = `HostName=${ready.host};DeviceId=${deviceId};x509=true`;
+    const { deviceId, cert, key, text } = await newCertifiedDevice('selfSigned');
     const camera = device.Client.fromConnectionString(text, transport);
     await camera.setOptions({ cert, key });
     return { deviceId, camera };

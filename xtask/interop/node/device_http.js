@@ -4,16 +4,16 @@
 
 const assert = require('assert');
 const { Readable } = require('stream');
-const { Client, Registry } = require('azure-iothub');
+const { Client } = require('azure-iothub');
 const { Message } = require('azure-iot-common');
 const device = require('azure-iot-device');
 const { Http } = require('azure-iot-device-http');
 const { BlockBlobClient } = require('@azure/storage-blob');
-const { ready, newId, selfSigned, signed, check, finish } = require('./hub');
+const { ready, newId, check, finish } = require('./hub');
+const { registry, connectionString, newDevice, newCertifiedDevice } = require('./device');
 const management = require('./management');
 const { Peer } = require('./peer');
 
-const registry = Registry.fromConnectionString(ready.connectionString);
 const client = Client.fromConnectionString(ready.connectionString);
 const peer = new Peer();
 
@@ -52,10 +52,8 @@ const services = {
 };
 
 async function connected() {
-  const { responseBody: identity } = await registry.create({ deviceId: newId('node') });
-  const key = identity.authentication.symmetricKey.primaryKey;
-  const text = `HostName=${ready.host};DeviceId=${identity.deviceId};SharedAccessKey=${key}`;
-  const camera = device.Client.fromConnectionString(text, Http);
+  const identity = await newDevice();
+  const camera = device.Client.fromConnectionString(connectionString(identity), Http);
   await camera.setOptions({ http: { receivePolicy: { interval: 60, manualPolling: false } } });
   await camera.open();
   return { deviceId: identity.deviceId, camera };
@@ -126,11 +124,9 @@ async function files(service) {
 }
 
 // A device that signs in with a certificate sends, receives and uploads.
-async function withCertificate(service, authentication, make) {
-  const deviceId = newId('node');
-  const { cert, key, thumbprint } = make(deviceId);
-  await registry.create({ deviceId, authentication: authentication(thumbprint) });
-  const camera = device.Client.fromConnectionString(`HostName=${ready.host};DeviceId=${deviceId};x509=true`, Http);
+async function withCertificate(service, type) {
+  const { deviceId, cert, key, text } = await newCertifiedDevice(type);
+  const camera = device.Client.fromConnectionString(text, Http);
   // Without a policy for receiving the SDK never comes to an end with this.
   await camera.setOptions({ cert, key, http: { receivePolicy: { interval: 1, manualPolling: false } } });
   const since = await management.now();
@@ -150,13 +146,7 @@ async function withCertificate(service, authentication, make) {
   await camera.close();
 }
 
-const certificates = {
-  'by thumbprint': (service) => {
-    const authentication = (primaryThumbprint) => ({ type: 'selfSigned', x509Thumbprint: { primaryThumbprint } });
-    return withCertificate(service, authentication, selfSigned);
-  },
-  'of an authority': (service) => withCertificate(service, () => ({ type: 'certificateAuthority' }), signed),
-};
+const certificates = { 'by thumbprint': 'selfSigned', 'of an authority': 'certificateAuthority' };
 
 async function main() {
   await client.open();
@@ -164,8 +154,8 @@ async function main() {
   for (const [who, service] of Object.entries(services)) {
     await check(`device, http, service ${who}: completes, rejects and abandons messages`, () => messages(service));
     await check(`device, http, service ${who}: uploads files, and the service hears of it`, () => files(service));
-    for (const [what, body] of Object.entries(certificates)) {
-      await check(`device, http, service ${who}: signs in with a certificate, ${what}`, () => body(service));
+    for (const [what, type] of Object.entries(certificates)) {
+      await check(`device, http, service ${who}: signs in with a certificate, ${what}`, () => withCertificate(service, type));
     }
     // A hub tells of each file once: who listens no longer must not be told of what is others'.
     if (who === 'azure-iothub') await client.close();

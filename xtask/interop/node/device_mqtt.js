@@ -7,8 +7,8 @@ const { promisify } = require('util');
 const { Message, NoRetry } = require('azure-iot-common');
 const device = require('azure-iot-device');
 const { Mqtt, MqttWs } = require('azure-iot-device-mqtt');
-const { ready, newId, selfSigned, signed, check, finish } = require('./hub');
-const { registry, connectionString, newDevice, newModule, withWrongKey } = require('./device');
+const { newId, check, finish } = require('./hub');
+const { registry, connectionString, newDevice, newModule, newCertifiedDevice, withWrongKey } = require('./device');
 const { withEach } = require('./services');
 
 const transports = { mqtt: Mqtt, 'mqtt-ws': MqttWs };
@@ -135,11 +135,8 @@ async function models(transport) {
 }
 
 // A device that signs in with a certificate answers a method, too.
-async function withCertificate(transport, service, authentication, make) {
-  const deviceId = newId('node');
-  const { cert, key, thumbprint } = make(deviceId);
-  await registry.create({ deviceId, authentication: authentication(thumbprint) });
-  const text = `HostName=${ready.host};DeviceId=${deviceId};x509=true`;
+async function withCertificate(transport, service, type) {
+  const { deviceId, cert, key, text } = await newCertifiedDevice(type);
   const lamp = device.Client.fromConnectionString(text, transport);
   await lamp.setOptions({ cert, key });
   await lamp.open();
@@ -150,13 +147,8 @@ async function withCertificate(transport, service, authentication, make) {
   await lamp.close();
 }
 
-const thumbprints = (transport, service) => {
-  const authentication = (primaryThumbprint) => ({ type: 'selfSigned', x509Thumbprint: { primaryThumbprint } });
-  return withCertificate(transport, service, authentication, selfSigned);
-};
-
-const authorities = (transport, service) =>
-  withCertificate(transport, service, () => ({ type: 'certificateAuthority' }), signed);
+const thumbprints = (transport, service) => withCertificate(transport, service, 'selfSigned');
+const authorities = (transport, service) => withCertificate(transport, service, 'certificateAuthority');
 
 async function refusals(transport) {
   const identity = await newDevice();

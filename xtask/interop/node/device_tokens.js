@@ -9,9 +9,9 @@ const device = require('azure-iot-device');
 const { Amqp, AmqpWs } = require('azure-iot-device-amqp');
 const { Http } = require('azure-iot-device-http');
 const { Mqtt, MqttWs } = require('azure-iot-device-mqtt');
-const { ready, newId, selfSigned, check, finish } = require('./hub');
+const { ready, check, finish } = require('./hub');
 const management = require('./management');
-const { registry, connectionString, newDevice, newModule, token, withWrongKey } = require('./device');
+const { registry, connectionString, newDevice, newModule, newCertifiedDevice, token, withWrongKey } = require('./device');
 
 const transports = { http: Http, amqp: Amqp, 'amqp-ws': AmqpWs, mqtt: Mqtt, 'mqtt-ws': MqttWs };
 
@@ -52,7 +52,12 @@ async function provider(kind, make, transport) {
   await assert.rejects(stranger.open().then(() => stranger.sendEvent(new Message('on'))), { name: 'UnauthorizedError' });
 }
 
-const nameOf = ({ deviceId, moduleId }) => (moduleId ? `${deviceId}/${moduleId}` : deviceId);
+// Waits until the hub has taken two tokens of a device or module since then, and two messages.
+async function twice(since, { deviceId, moduleId }) {
+  const name = moduleId ? `${deviceId}/${moduleId}` : deviceId;
+  await management.events(since, 2, ({ type, principal }) => type === 'authorized' && principal === `device ${name}`);
+  await management.events(since, 2, ({ type, source }) => type === 'telemetry' && source === name);
+}
 
 // Tokens that somebody else makes, and hands to a provider.
 async function signatureProvider(kind, make, transport) {
@@ -64,8 +69,7 @@ async function signatureProvider(kind, make, transport) {
   await client.sendEvent(new Message('on'));
   provider.updateSharedAccessSignature(token(identity, 7200));
   await client.sendEvent(new Message('off'));
-  await management.events(since, 2, ({ type, principal }) => type === 'authorized' && principal === `device ${nameOf(identity)}`);
-  await management.events(since, 2, ({ type, source }) => type === 'telemetry' && source === nameOf(identity));
+  await twice(since, identity);
   await client.close();
 }
 
@@ -79,17 +83,13 @@ async function shortTokens(kind, make, transport) {
   await client.sendEvent(new Message('on'));
   await new Promise((resolve) => setTimeout(resolve, 5000));
   await client.sendEvent(new Message('off'));
-  await management.events(since, 2, ({ type, principal }) => type === 'authorized' && principal === `device ${nameOf(identity)}`);
-  await management.events(since, 2, ({ type, source }) => type === 'telemetry' && source === nameOf(identity));
+  await twice(since, identity);
   await client.close();
   provider.stop();
 }
 
 async function certificateProvider(transport) {
-  const deviceId = newId('node');
-  const { cert, key, thumbprint } = selfSigned(deviceId);
-  const authentication = { type: 'selfSigned', x509Thumbprint: { primaryThumbprint: thumbprint } };
-  await registry.create({ deviceId, authentication });
+  const { deviceId, cert, key } = await newCertifiedDevice('selfSigned');
   const provider = device.X509AuthenticationProvider.fromX509Options(deviceId, ready.host, { cert, key });
   const client = device.Client.fromAuthenticationProvider(provider, transport);
   const since = await management.now();

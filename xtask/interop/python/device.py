@@ -13,6 +13,7 @@ from azure.iot.device import IoTHubDeviceClient, MethodResponse
 from azure.iot.hub import IoTHubRegistryManager
 
 import hub
+from certificate import certificate
 
 ROOT = pathlib.Path(hub.READY["caFile"]).read_text()
 REGISTRY = IoTHubRegistryManager.from_connection_string(hub.CONNECTION_STRING)
@@ -26,6 +27,14 @@ def new_device():
     """The id of a device that is new, and its key."""
     created = REGISTRY.create_device_with_sas(hub.new_id("python"), "", "", "enabled")
     return created.device_id, created.authentication.symmetric_key.primary_key
+
+
+def new_pinned_device():
+    """The id of a device that is new, its certificate, and the thumbprint by which the hub knows that."""
+    device_id = hub.new_id("python")
+    identity, thumbprint = certificate("anything")
+    REGISTRY.create_device_with_x509(device_id, thumbprint, thumbprint, "enabled")
+    return device_id, identity, thumbprint
 
 
 def connection_string(device_id, key, module_id=None):

@@ -9,8 +9,7 @@ from azure.iot.device.exceptions import CredentialError
 from azure.iot.hub.models import CloudToDeviceMethod, Twin, TwinProperties
 
 import hub
-from certificate import certificate
-from device import REGISTRY, connection_string, debugging, new_device, new_module, options, token
+from device import REGISTRY, connection_string, debugging, new_device, new_module, new_pinned_device, options, token
 
 PATIENCE = 60
 CALL = CloudToDeviceMethod(
@@ -139,9 +138,7 @@ async def tokens(transport, is_module):
 
 
 async def certificates(transport):
-    identity, thumbprint = certificate("anything")
-    device_id = hub.new_id("python")
-    REGISTRY.create_device_with_x509(device_id, thumbprint, thumbprint, "enabled")
+    device_id, identity, thumbprint = new_pinned_device()
     REGISTRY.create_module_with_x509(device_id, "bulb", "", thumbprint, thumbprint)
     names = (identity, hub.HOST, device_id)
     for client in [

@@ -8,8 +8,7 @@ from azure.iot.device import aio
 from azure.iot.device.exceptions import ClientError
 
 import hub
-from certificate import certificate
-from device import REGISTRY, connection_string, new_device, options
+from device import connection_string, new_device, new_pinned_device, options
 from peer import Peer
 
 peer = Peer()
@@ -24,9 +23,7 @@ class Camera:
             text = connection_string(self.device_id, key)
             self._client = kind.create_from_connection_string(text, **options(transport))
         else:
-            self.device_id = hub.new_id("python")
-            identity, thumbprint = certificate("anything")
-            REGISTRY.create_device_with_x509(self.device_id, thumbprint, thumbprint, "enabled")
+            self.device_id, identity, _ = new_pinned_device()
             names = (identity, hub.HOST, self.device_id)
             self._client = kind.create_from_x509_certificate(*names, **options(transport))
         self._loop = asyncio.new_event_loop() if kind is aio.IoTHubDeviceClient else None

@@ -14,7 +14,17 @@ from cryptography.hazmat.primitives import serialization
 import hub
 import management
 from certificate import certificate
-from device import REGISTRY, answer, connected, connection_string, debugging, new_device, new_module, options
+from device import (
+    REGISTRY,
+    answer,
+    connected,
+    connection_string,
+    debugging,
+    new_device,
+    new_module,
+    new_pinned_device,
+    options,
+)
 from peer import Peer, PeerError
 
 PATIENCE = 60
@@ -207,9 +217,7 @@ def absence(transport):
 
 
 def certificates(transport, service):
-    identity, thumbprint = certificate("anything")
-    device_id = hub.new_id("python")
-    REGISTRY.create_device_with_x509(device_id, thumbprint, thumbprint, "enabled")
+    device_id, identity, _ = new_pinned_device()
     client = IoTHubDeviceClient.create_from_x509_certificate(identity, hub.HOST, device_id, **options(transport))
     client.connect()
     client.send_message("on")

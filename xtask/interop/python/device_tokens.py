@@ -10,12 +10,16 @@ import management
 from device import connection_string, new_device, new_module, options, token
 
 
-def renewal(transport, is_module):
+def new_identity(is_module):
+    """What makes clients of a device or module that is new, its ids and its key."""
     device_id, key = new_device()
-    kind, module_id = IoTHubDeviceClient, None
-    if is_module:
-        kind = IoTHubModuleClient
-        module_id, key = new_module(device_id)
+    if not is_module:
+        return IoTHubDeviceClient, device_id, None, key
+    return IoTHubModuleClient, device_id, *new_module(device_id)
+
+
+def renewal(transport, is_module):
+    kind, device_id, module_id, key = new_identity(is_module)
     first = token(device_id, key, module_id)
     client = kind.create_from_sastoken(first, connection_retry=False, **options(transport))
     client.connect()
@@ -36,11 +40,7 @@ def renewal(transport, is_module):
 
 def short_tokens(transport, is_module):
     """A new token is made two minutes before the old one expires."""
-    device_id, key = new_device()
-    kind, module_id = IoTHubDeviceClient, None
-    if is_module:
-        kind = IoTHubModuleClient
-        module_id, key = new_module(device_id)
+    kind, device_id, module_id, key = new_identity(is_module)
     name = f"{device_id}/{module_id}" if is_module else device_id
     text = connection_string(device_id, key, module_id)
     client = kind.create_from_connection_string(text, sastoken_ttl=122, **options(transport))
